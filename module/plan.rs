@@ -81,11 +81,21 @@ pub(crate) struct Plan {
 impl Plan {
     /// Reads and checks the module's parameters.
     pub(crate) fn from_parameters() -> Result<Self> {
-        let items = within("items", u64::from(module_parameters::items.value()), 1, MAX_ITEMS.into())?;
+        let items = within(
+            "items",
+            u64::from(module_parameters::items.value()),
+            1,
+            MAX_ITEMS.into(),
+        )?;
         let delay_ns = within("delay_ns", module_parameters::delay_ns.value(), 0, MAX_NS)?;
         let step_ns = within("step_ns", module_parameters::step_ns.value(), 0, MAX_NS)?;
         let body_ns = within("body_ns", module_parameters::body_ns.value(), 0, MAX_NS)?;
-        let max_active = within("max_active", u64::from(module_parameters::max_active.value()), 0, MAX_ACTIVE.into())?;
+        let max_active = within(
+            "max_active",
+            u64::from(module_parameters::max_active.value()),
+            0,
+            MAX_ACTIVE.into(),
+        )?;
 
         let longest = step_ns.saturating_mul(items - 1).saturating_add(delay_ns);
         if longest > MAX_NS {
@@ -104,7 +114,10 @@ impl Plan {
         let arrangement = one_of(
             "arrangement",
             ffi::text(ffi::Text::Arrangement),
-            &[("parallel", Arrangement::Parallel), ("chain", Arrangement::Chain)],
+            &[
+                ("parallel", Arrangement::Parallel),
+                ("chain", Arrangement::Chain),
+            ],
         )?;
         let body = one_of(
             "body",
@@ -125,8 +138,20 @@ impl Plan {
                 ("system-unbound", QueueKind::SystemUnbound),
                 ("system-highpri", QueueKind::SystemHighpri),
                 ("system-long", QueueKind::SystemLong),
-                ("own-percpu", QueueKind::Own { unbound: false, max_active }),
-                ("own-unbound", QueueKind::Own { unbound: true, max_active }),
+                (
+                    "own-percpu",
+                    QueueKind::Own {
+                        unbound: false,
+                        max_active,
+                    },
+                ),
+                (
+                    "own-unbound",
+                    QueueKind::Own {
+                        unbound: true,
+                        max_active,
+                    },
+                ),
             ],
         )?;
         let start = one_of(
@@ -136,10 +161,18 @@ impl Plan {
         )?;
 
         if max_active != 0 && !matches!(queue, QueueKind::Own { .. }) {
-            return refuse("max_active", fmt!("{max_active}"), fmt!("0 unless queue is own-percpu or own-unbound"));
+            return refuse(
+                "max_active",
+                fmt!("{max_active}"),
+                fmt!("0 unless queue is own-percpu or own-unbound"),
+            );
         }
         if mode == Mode::Direct && start == Start::Trigger {
-            return refuse("start", fmt!("trigger"), fmt!("load, because mode is direct"));
+            return refuse(
+                "start",
+                fmt!("trigger"),
+                fmt!("load, because mode is direct"),
+            );
         }
 
         Ok(Self {

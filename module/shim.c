@@ -12,9 +12,6 @@
 
 #include "shim.h"
 
-#define CREATE_TRACE_POINTS
-#include "item_events.h"
-
 static char *mode = "delayed";
 module_param(mode, charp, 0444);
 MODULE_PARM_DESC(mode, "how items run: direct (in module init) or delayed (delayed work) [delayed]");
@@ -70,58 +67,6 @@ u64 test_deferred_now(void)
 	return trace_clock_local();
 }
 
-/**
- * test_deferred_trace_armed - report that an item is about to be armed
- * @id: the item
- * @time_ns: when
- * @delay_ns: the delay that was asked for
- * @delay_jiffies: the delay that the kernel is given
- *
- * Context: any.
- */
-void test_deferred_trace_armed(u32 id, u64 time_ns, u64 delay_ns,
-			       u64 delay_jiffies)
-{
-	trace_deferred_item_armed(id, time_ns, delay_ns, delay_jiffies);
-}
-
-/**
- * test_deferred_trace_started - report that an item runs
- * @id: the item
- * @time_ns: when
- *
- * Context: any.
- */
-void test_deferred_trace_started(u32 id, u64 time_ns)
-{
-	trace_deferred_item_started(id, time_ns);
-}
-
-/**
- * test_deferred_trace_ended - report that an item is done
- * @id: the item
- * @time_ns: when
- * @error: 0 or a negative errno
- *
- * Context: any.
- */
-void test_deferred_trace_ended(u32 id, u64 time_ns, int error)
-{
-	trace_deferred_item_ended(id, time_ns, error);
-}
-
-/**
- * test_deferred_trace_cancelled - report that an item was cancelled
- * @id: the item
- * @time_ns: when
- *
- * Context: any.
- */
-void test_deferred_trace_cancelled(u32 id, u64 time_ns)
-{
-	trace_deferred_item_cancelled(id, time_ns);
-}
-
 static struct tracepoint *queue_tracepoint;
 static work_func_t watched_function;
 
@@ -133,7 +78,7 @@ static void on_queue_work(void *data, int req_cpu,
 	if (work->func != watched_function)
 		return;
 	dwork = to_delayed_work(work);
-	trace_deferred_item_queued(test_deferred_item_id(work),
+	test_deferred_trace_queued(test_deferred_item_id(work),
 				   trace_clock_local(), dwork->timer.expires);
 }
 

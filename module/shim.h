@@ -23,10 +23,16 @@ enum test_deferred_text {
 
 const char *test_deferred_text(enum test_deferred_text which);
 
-/* Trace events: declare_trace! works for events of the kernel image only. */
+/* The trace clock: no Rust API. */
 u64 test_deferred_now(void);
+
+/*
+ * Trace events: declare_trace! works for events of the kernel image only.
+ * These are exported by test_deferred_events.ko; item_events.c says why.
+ */
 void test_deferred_trace_armed(u32 id, u64 time_ns, u64 delay_ns,
 			       u64 delay_jiffies);
+void test_deferred_trace_queued(u32 id, u64 time_ns, u64 expires);
 void test_deferred_trace_started(u32 id, u64 time_ns);
 void test_deferred_trace_ended(u32 id, u64 time_ns, int error);
 void test_deferred_trace_cancelled(u32 id, u64 time_ns);

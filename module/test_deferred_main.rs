@@ -4,7 +4,7 @@
 //!
 //! A load runs a plan of items. Each item is run directly by module init, as an initcall would
 //! run it, or through delayed work on a chosen queue. What happened to each item is told by trace
-//! events (`item_events.h`); every function named `deferred_*` is visible to function_graph.
+//! events (`item_events.h`), which `test_deferred_events.ko` owns; every function named `deferred_*` is visible to function_graph.
 //!
 //! `modinfo test_deferred.ko` lists the parameters. `/sys/kernel/debug/test_deferred` has:
 //!

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: GPL-2.0-only
+
+# make run:   everything from nothing: setup, kernel, module, every scenario, a report.
+# make test:  the same setup, then all tests, those that boot a VM included.
+# make setup: installs what is missing (as root), or prints the command that does.
+# make build: harness and agent.
+
+CARGO ?= cargo
+DEFERINIT := $(or $(CARGO_TARGET_DIR),target)/release/deferinit
+
+.PHONY: run test setup build
+
+run: setup
+	$(DEFERINIT) run
+
+test: setup
+	$(DEFERINIT) kernel build
+	$(CARGO) xtask test
+
+setup: build
+	$(DEFERINIT) setup
+
+build:
+	@sh kbuild/bootstrap.sh
+	$(CARGO) build --release --package deferinit
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --profile agent --target x86_64-unknown-linux-gnu --package deferinit-agent

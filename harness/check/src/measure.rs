@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Measures everything that can be had from a timeline, whatever the scenario checks.
+//!
+//! In: a timeline. Out: integers by name, in nanoseconds or as counts; a value that cannot be had is left out.
+//! Does not: compare with an expectation.
+//!
+//! | Name | Value |
+//! | --- | --- |
+//! | `PHASE.init` | inside the module's init |
+//! | `PHASE.items.EVENT` | items that are armed, queued, started, ended, cancelled |
+//! | `PHASE.FROM-TO.STATISTIC` | armed-queued, armed-started, queued-started, started-ended of each item |
+//! | `PHASE.lateness.STATISTIC` | start minus (armed + requested delay) of each item |
+//! | `PHASE.first-armed-last-ended` | the whole workload |
+//! | `PHASE.concurrency` | the most items that run at one time |
+//! | `PHASE.function.NAME.STATISTIC` | calls of each `deferred_*` function: count, total, min, max |
+//!
+//! STATISTIC is min, p50, p90, p99 or max; percentiles are nearest-rank.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use deferinit_scenario::{Percentile, Point};
+use deferinit_timeline::{ItemEvent, PhaseSpan, Timeline};
+
+use crate::sample::{self, Sample, percentile};
+
+/// The intervals that are always measured.
+const INTERVALS: [(ItemEvent, ItemEvent); 4] = [
+    (ItemEvent::Armed, ItemEvent::Queued),
+    (ItemEvent::Armed, ItemEvent::Started),
+    (ItemEvent::Queued, ItemEvent::Started),
+    (ItemEvent::Started, ItemEvent::Ended),
+];
+
+/// The percentiles that are always measured.
+const PERCENTILES: [&str; 3] = ["50", "90", "99"];
+
+/// Functions that are measured: those whose name begins so.
+const MEASURED_FUNCTIONS: &str = "deferred_";
+
+/// All measurements of a timeline.
+#[must_use]
+pub fn measure(timeline: &Timeline) -> BTreeMap<String, i64> {
+    let mut measurements = BTreeMap::new();
+    for phase in &timeline.phases {
+        measure_phase(phase, &mut measurements);
+    }
+    measurements
+}
+
+fn measure_phase(phase: &PhaseSpan, measurements: &mut BTreeMap<String, i64>) {
+    let mut put =
+        |name: String, value: i64| measurements.insert(format!("{}.{name}", phase.name), value);
+    if let Some(init) = sample::init(phase) {
+        put("init".to_owned(), init.nanoseconds);
+    }
+    for event in ItemEvent::ALL {
+        let items = phase
+            .items
+            .iter()
+            .filter(|item| item.moment(event).is_some())
+            .count();
+        put(format!("items.{}", event.word()), counted(items));
+    }
+    for (from, to) in INTERVALS {
+        let name = format!("{}-{}", from.word(), to.word());
+        for (statistic, value) in statistics(sample::intervals(phase, from, to)) {
+            put(format!("{name}.{statistic}"), value);
+        }
+    }
+    for (statistic, value) in statistics(sample::lateness(phase, ItemEvent::Started)) {
+        put(format!("lateness.{statistic}"), value);
+    }
+    if let Ok((nanoseconds, _)) = sample::window(phase, Point::FirstArmed, Point::LastEnded) {
+        put("first-armed-last-ended".to_owned(), nanoseconds);
+    }
+    let (concurrency, _) = sample::concurrency(phase);
+    put("concurrency".to_owned(), counted(concurrency));
+    let names: BTreeSet<&str> = phase
+        .functions
+        .iter()
+        .map(|function| function.short_name())
+        .collect();
+    for name in names
+        .into_iter()
+        .filter(|name| name.starts_with(MEASURED_FUNCTIONS))
+    {
+        for (statistic, value) in call_statistics(&sample::calls(phase, name)) {
+            put(format!("function.{name}.{statistic}"), value);
+        }
+    }
+}
+
+fn statistics(mut samples: Vec<Sample<'_>>) -> Vec<(String, i64)> {
+    samples.sort_by_key(|sample| sample.nanoseconds);
+    let mut statistics = Vec::new();
+    if let (Some(min), Some(max)) = (samples.first(), samples.last()) {
+        statistics.push(("min".to_owned(), min.nanoseconds));
+        statistics.push(("max".to_owned(), max.nanoseconds));
+    }
+    for p in PERCENTILES
+        .into_iter()
+        .filter_map(|p| p.parse::<Percentile>().ok())
+    {
+        statistics
+            .extend(percentile(&samples, p).map(|sample| (p.to_string(), sample.nanoseconds)));
+    }
+    statistics
+}
+
+fn call_statistics(calls: &[Sample<'_>]) -> Vec<(&'static str, i64)> {
+    let durations = || calls.iter().map(|call| call.nanoseconds);
+    let mut statistics = vec![
+        ("count", counted(calls.len())),
+        ("total", sample::total(calls)),
+    ];
+    statistics.extend(durations().min().map(|min| ("min", min)));
+    statistics.extend(durations().max().map(|max| ("max", max)));
+    statistics
+}
+
+fn counted(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

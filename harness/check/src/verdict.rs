@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What judging a run comes to.
+//!
+//! In: nothing; plain data. Out: `verdict.json`, format version 1, and a wording for each reason.
+//! Does not: judge (`judge`), or know how results are shown.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use deferinit_timeline::FormatVersion;
+use serde::{Deserialize, Serialize};
+
+/// The verdict on one scenario's run, and what it rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judgement {
+    /// Version of this file's shape.
+    pub format_version: FormatVersion,
+    /// The scenario's name.
+    pub scenario: String,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Every check, in the order of the scenario's expectations, after the harness's own.
+    /// They bear on the verdict only if the run and its trace are whole.
+    pub checks: Vec<CheckResult>,
+    /// Every number that could be had: nanoseconds or counts, by name.
+    pub measurements: BTreeMap<String, i64>,
+}
+
+/// Whether the kernel does what the scenario expects. Nothing turns into a pass by default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "verdict", content = "detail")]
+pub enum Verdict {
+    /// Every check passed on a whole trace of a complete run.
+    Pass,
+    /// The kernel or the module did something else; at least one violation.
+    Fail(Vec<Violation>),
+    /// The run can't tell.
+    Unresolved(Reason),
+    /// The scenario asks for what this machine, kernel or version cannot do.
+    Unsupported(String),
+}
+
+impl Verdict {
+    /// The word in results: `pass`, `fail`, `unresolved` or `unsupported`.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail(_) => "fail",
+            Self::Unresolved(_) => "unresolved",
+            Self::Unsupported(_) => "unsupported",
+        }
+    }
+
+    /// Why, in one line; empty for a pass.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Pass => String::new(),
+            Self::Fail(violations) => match violations.split_first() {
+                None => "no violation is listed".to_owned(),
+                Some((first, [])) => first.message.clone(),
+                Some((first, rest)) => format!("{} (and {} more)", first.message, rest.len()),
+            },
+            Self::Unresolved(reason) => reason.to_string(),
+            Self::Unsupported(what) => what.clone(),
+        }
+    }
+}
+
+/// One thing that is not as expected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Violation {
+    /// The check's name.
+    pub check: String,
+    /// What is wrong, in one line: `lateness of started: item 3 is 9.120 ms after armed + 50 ms, allowed 0 ns..8 ms`.
+    pub message: String,
+    /// The records that show it, one line each: `cpu0 1.663633123 deferred_item_started id=3`.
+    pub evidence: Vec<String>,
+}
+
+/// What one check expected and found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckResult {
+    /// What is checked: `lateness of started`; with several phases the phase stands first: `deferred: count of ended`.
+    pub name: String,
+    /// What is allowed.
+    pub expected: String,
+    /// What was found.
+    pub measured: String,
+    /// Whether it was as expected: no violation.
+    pub passed: bool,
+    /// What was not as expected.
+    pub violations: Vec<Violation>,
+}
+
+/// Why a run can't tell, each with its own wording.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Reason {
+    /// The plan's deadline in guest time passed.
+    GuestDeadline {
+        /// What the agent waited for.
+        waiting_for: String,
+    },
+    /// The run's deadline in wall time passed.
+    HostDeadline {
+        /// What the host waited for.
+        waiting_for: String,
+    },
+    /// The agent never reported.
+    AgentMissing,
+    /// The agent reported an error of its own.
+    AgentError {
+        /// The agent's words.
+        message: String,
+    },
+    /// QEMU ended before the guest powered off.
+    QemuDied {
+        /// Its exit status or signal.
+        status: String,
+    },
+    /// The user interrupted the run.
+    Interrupted,
+    /// The results were cut short.
+    Truncated {
+        /// What is missing.
+        message: String,
+    },
+    /// Records were lost or could not be decoded.
+    TraceNotWhole {
+        /// Each loss, in one line.
+        problems: Vec<String>,
+    },
+    /// The records contradict the protocol between module, agent and harness.
+    Contradiction {
+        /// How many contradictions there are.
+        total: u64,
+        /// The first ones, in one line each.
+        first: Vec<String>,
+    },
+    /// The timeline is not that of the scenario.
+    OtherPlan {
+        /// The first difference.
+        difference: String,
+    },
+    /// A leak check was asked for and no scan was made.
+    NoLeakScan,
+    /// The run failed outside of the guest: setup or harness.
+    Harness {
+        /// What failed.
+        message: String,
+    },
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::GuestDeadline { waiting_for } => {
+                write!(
+                    f,
+                    "the deadline in guest time passed while the agent waited for {waiting_for}"
+                )
+            }
+            Self::HostDeadline { waiting_for } => {
+                write!(
+                    f,
+                    "the deadline in wall time passed while the host waited for {waiting_for}"
+                )
+            }
+            Self::AgentMissing => write!(f, "the guest ran but its agent never reported"),
+            Self::AgentError { message } => write!(f, "the agent failed: {message}"),
+            Self::QemuDied { status } => {
+                write!(f, "QEMU ended before the guest powered off: {status}")
+            }
+            Self::Interrupted => write!(f, "the run was interrupted"),
+            Self::Truncated { message } => write!(f, "the run's results are cut short: {message}"),
+            Self::TraceNotWhole { problems } => {
+                write_first(f, "the trace is not whole", problems, problems.len())
+            }
+            Self::Contradiction { total, first } => {
+                let total = usize::try_from(*total).unwrap_or(usize::MAX);
+                write_first(f, "the records contradict each other", first, total)
+            }
+            Self::OtherPlan { difference } => {
+                write!(f, "the run is not that of the scenario: {difference}")
+            }
+            Self::NoLeakScan => {
+                write!(
+                    f,
+                    "no kmemleak scan was made; it needs kmemleak=on in machine.command-line"
+                )
+            }
+            Self::Harness { message } => write!(f, "the harness failed: {message}"),
+        }
+    }
+}
+
+fn write_first(
+    f: &mut fmt::Formatter<'_>,
+    what: &str,
+    lines: &[String],
+    total: usize,
+) -> fmt::Result {
+    write!(
+        f,
+        "{what}: {}",
+        lines.first().map_or("no detail", String::as_str)
+    )?;
+    if total > 1 {
+        write!(f, " (and {} more)", total - 1)
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The arguments as they are typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Tests deferred initialisation in the Linux kernel.
+///
+/// Boots a kernel in a QEMU VM, loads a module that defers work in a way a scenario describes,
+/// traces it with function_graph, and checks whether it happened when it should.
+#[derive(Debug, Parser)]
+#[command(name = "deferinit", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    every scenario passed
+  2    the command line or a scenario file is not valid
+  96   something that a run needs is missing (see: deferinit doctor)
+  100  a scenario failed
+  101  the kernel or the module could not be built
+  102  no scenario failed, but at least one has no verdict";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run scenarios and judge them
+    Run(Run),
+    /// List scenarios
+    List(List),
+    /// Check scenario files without running them
+    Check(Check),
+    /// Fetch, build and find kernels
+    #[command(subcommand)]
+    Kernel(Kernel),
+    /// Say what a run needs, what is missing, and how to get it
+    Doctor,
+    /// Install what is missing (as root), or print the command that does
+    Setup,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Scenarios: files, folders, or names as `deferinit list` shows them [default: all]
+    #[arg(value_name = "PATH|NAME")]
+    pub(crate) scenarios: Vec<String>,
+
+    /// Run on this clock instead of the one each scenario names
+    #[arg(long, value_enum)]
+    pub(crate) clock: Option<Clock>,
+
+    /// Run each scenario this many times
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) repeat: u32,
+
+    /// Put the results into this folder, which must not exist or be empty
+    /// [default: a new folder below deferinit-runs]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) kernel: KernelChoice,
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct KernelChoice {
+    /// Build the kernel from this source tree, without writing into it
+    #[arg(long, value_name = "DIR", conflicts_with = "kernel_build")]
+    pub(crate) kernel_tree: Option<PathBuf>,
+
+    /// Use this finished kernel build (the folder with vmlinux, .config and Module.symvers)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) kernel_build: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Clock {
+    /// QEMU counts instructions: every run is the same to the nanosecond
+    Exact,
+    /// The host's time
+    Wall,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Scenario files
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Kernel {
+    /// Fetch the source of the default kernel
+    Fetch,
+    /// Build the kernel that `run` would use
+    Build(KernelChoice),
+    /// List what is in the cache
+    List {
+        /// How to print
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Print the folder of the kernel build that `run` would use
+    Path {
+        /// Print the folder of its source instead
+        #[arg(long)]
+        source: bool,
+        #[command(flatten)]
+        kernel: KernelChoice,
+    },
+}

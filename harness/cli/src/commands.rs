@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The commands, a file each.
+
+pub(crate) mod check;
+pub(crate) mod doctor;
+pub(crate) mod kernel;
+pub(crate) mod list;
+pub(crate) mod run;
+pub(crate) mod setup;

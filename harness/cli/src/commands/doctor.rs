@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! `deferinit doctor`: what a run needs, what of it is there, and how to get the rest.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use deferinit_kernel::requirements::{Finding, Need, State, Survey};
+
+use crate::exit::{Failure, PASSED, SETUP};
+use crate::prepare;
+use crate::project::Project;
+
+/// Runs the command. Exits 0 only if a run would find everything it needs.
+pub(crate) fn run(interrupted: Arc<AtomicBool>) -> Result<u8, Failure> {
+    let project = Project::find()?;
+    let (session, kbuild) = prepare::session(&project, interrupted)?;
+    let survey = kbuild.requirements.survey(&session.cache);
+    println!("{}", survey.release_name);
+    let width = survey
+        .findings
+        .iter()
+        .map(|finding| finding.requirement.name.len())
+        .max()
+        .unwrap_or(0);
+    for finding in &survey.findings {
+        println!("{}", line(&survey, finding, width));
+    }
+    let agent = project.agent();
+    let has_agent = agent.is_file();
+    if has_agent {
+        println!("{:<8} {:<width$}  {}", "found", "agent", agent.display());
+    } else {
+        println!(
+            "{:<8} {:<width$}  mend with: make build",
+            "missing", "agent"
+        );
+    }
+    if let Some(command) = survey.root_command(Need::Test) {
+        println!("\nAll packages at once, as root: {command}");
+    }
+    let is_ready = has_agent && survey.unmet(Need::Run).is_empty();
+    println!(
+        "\n{}",
+        if is_ready {
+            "A run would find everything it needs."
+        } else {
+            "A run would fail."
+        }
+    );
+    Ok(if is_ready { PASSED } else { SETUP })
+}
+
+fn line(survey: &Survey, finding: &Finding, width: usize) -> String {
+    let name = &finding.requirement.name;
+    let mend = || match survey.command_for(finding) {
+        Some(command) => format!("mend with: {command}"),
+        None => "how to get it on this system is not known".to_owned(),
+    };
+    match &finding.state {
+        State::Found {
+            place,
+            version: Some(version),
+        } => {
+            format!("{:<8} {name:<width$}  {version} ({place})", "found")
+        }
+        State::Found {
+            place,
+            version: None,
+        } => format!("{:<8} {name:<width$}  {place}", "found"),
+        State::TooOld { version, minimum } => {
+            format!(
+                "{:<8} {name:<width$}  {version}, needed is {minimum}; {}",
+                "too old",
+                mend()
+            )
+        }
+        State::WithoutSources { place } => {
+            format!(
+                "{:<8} {name:<width$}  {place} has no library sources; {}",
+                "missing",
+                mend()
+            )
+        }
+        State::Missing => {
+            format!(
+                "{:<8} {name:<width$}  {}; {}",
+                "missing",
+                finding.requirement.why,
+                mend()
+            )
+        }
+    }
+}

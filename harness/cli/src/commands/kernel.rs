@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! `deferinit kernel`: fetch, build, list and find kernels.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, anyhow};
+use deferinit_kernel::build::{self, Choice, Listing};
+use deferinit_kernel::requirements::{self, Need};
+use deferinit_kernel::source;
+use serde::Serialize;
+
+use crate::args::{Format, Kernel};
+use crate::exit::{Failure, PASSED};
+use crate::prepare::{choice, session};
+use crate::project::Project;
+
+/// Runs the command.
+pub(crate) fn run(command: &Kernel, interrupted: Arc<AtomicBool>) -> Result<u8, Failure> {
+    let (session, kbuild) = session(&Project::find()?, interrupted)?;
+    match command {
+        Kernel::Fetch => {
+            let source = source::fetch(&session, &kbuild.kernels)?;
+            println!("{}", source.tree().display());
+        }
+        Kernel::Build(arguments) => {
+            requirements::install_missing(&session, &kbuild.requirements, Need::Run)?;
+            let kernel = build::provide(&session, &kbuild, &choice(arguments))?;
+            println!("{}", kernel.build_dir.display());
+        }
+        Kernel::List { format } => print(&build::list(&session), *format)?,
+        Kernel::Path {
+            source: true,
+            kernel,
+        } => {
+            let tree = match choice(kernel) {
+                Choice::Tree(tree) => Some(tree),
+                Choice::Build(_) => {
+                    return Err(Failure::usage(anyhow!(
+                        "a finished build does not say where its source is"
+                    )));
+                }
+                Choice::Default => source::cached(&session)
+                    .into_iter()
+                    .next()
+                    .map(|package| package.tree),
+            };
+            let tree = tree.ok_or_else(|| nothing("source", "deferinit kernel fetch"))?;
+            println!("{}", tree.display());
+        }
+        Kernel::Path {
+            source: false,
+            kernel,
+        } => {
+            let found = match choice(kernel) {
+                Choice::Default => build::built(&session, &kbuild)?,
+                chosen => Some(build::provide(&session, &kbuild, &chosen)?),
+            };
+            let kernel = found.ok_or_else(|| nothing("build", "deferinit kernel build"))?;
+            println!("{}", kernel.build_dir.display());
+        }
+    }
+    Ok(PASSED)
+}
+
+fn nothing(what: &str, command: &str) -> Failure {
+    Failure::setup(anyhow!(
+        "there is no kernel {what} in the cache; `{command}` makes one"
+    ))
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    format_version: u32,
+    sources: Vec<JsonSource<'a>>,
+    builds: Vec<JsonBuild<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonSource<'a> {
+    version: String,
+    path: &'a std::path::Path,
+}
+
+#[derive(Serialize)]
+struct JsonBuild<'a> {
+    path: &'a std::path::Path,
+    release: Option<&'a str>,
+    finished: bool,
+}
+
+fn print(listing: &Listing, format: Format) -> Result<(), Failure> {
+    match format {
+        Format::Json => {
+            let json = Json {
+                format_version: 1,
+                sources: listing
+                    .sources
+                    .iter()
+                    .map(|source| JsonSource {
+                        version: source.version.clone(),
+                        path: &source.tree,
+                    })
+                    .collect(),
+                builds: listing
+                    .builds
+                    .iter()
+                    .map(|build| JsonBuild {
+                        path: &build.dir,
+                        release: build.info.as_ref().map(|info| info.release.as_str()),
+                        finished: build.info.is_some(),
+                    })
+                    .collect(),
+            };
+            let json = serde_json::to_string_pretty(&json)
+                .context("cannot write the list as JSON")
+                .map_err(Failure::setup)?;
+            println!("{json}");
+        }
+        Format::Text => {
+            for source in &listing.sources {
+                println!("source  {:<24} {}", source.version, source.tree.display());
+            }
+            for build in &listing.builds {
+                let release = build
+                    .info
+                    .as_ref()
+                    .map_or("not finished", |info| info.release.as_str());
+                println!("build   {release:<24} {}", build.dir.display());
+            }
+            if listing.sources.is_empty() && listing.builds.is_empty() {
+                println!("The cache is empty; `deferinit kernel build` fills it.");
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Exit codes: what they are, and which failure gets which.
+//!
+//! | code | meaning |
+//! |------|---------|
+//! | 0    | every scenario passed; for other commands: done |
+//! | 2    | the command line or a scenario file is not valid |
+//! | 96   | something that a run needs is missing, or cannot be set up |
+//! | 100  | a scenario failed |
+//! | 101  | a kernel or module could not be built |
+//! | 102  | no scenario failed, but at least one has no verdict |
+
+use std::fmt;
+use std::process::ExitCode;
+
+use anyhow::Error;
+use deferinit_kernel::Class;
+
+/// Every scenario passed.
+pub(crate) const PASSED: u8 = deferinit_report::PASSED;
+
+/// The command line or a scenario file is not valid.
+pub(crate) const USAGE: u8 = 2;
+
+/// Something that a run needs is missing, or cannot be set up.
+pub(crate) const SETUP: u8 = 96;
+
+/// A kernel or module could not be built.
+pub(crate) const BUILD: u8 = 101;
+
+/// No scenario failed, but at least one has no verdict.
+pub(crate) const UNRESOLVED: u8 = deferinit_report::UNRESOLVED;
+
+/// Why a command has come to no verdict at all.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: u8,
+    error: Error,
+}
+
+impl Failure {
+    /// The user's mistake.
+    pub(crate) fn usage(error: impl Into<Error>) -> Self {
+        Self {
+            code: USAGE,
+            error: error.into(),
+        }
+    }
+
+    /// Something that a run needs.
+    pub(crate) fn setup(error: impl Into<Error>) -> Self {
+        Self {
+            code: SETUP,
+            error: error.into(),
+        }
+    }
+}
+
+impl From<deferinit_kernel::Error> for Failure {
+    fn from(error: deferinit_kernel::Error) -> Self {
+        let code = match error.class() {
+            Class::Setup => SETUP,
+            Class::Interrupted => UNRESOLVED,
+            Class::Build => BUILD,
+        };
+        Self {
+            code,
+            error: error.into(),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {:#}", self.error)
+    }
+}
+
+/// Prints what clap has to say: help and version are no mistakes.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    // A closed terminal is no reason to fail differently.
+    drop(error.print());
+    ExitCode::from(if error.use_stderr() { USAGE } else { PASSED })
+}
+
+/// Turns an outcome into an exit code; a failure is printed with its causes.
+pub(crate) fn report(outcome: Result<u8, Failure>) -> ExitCode {
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::from(failure.code)
+        }
+    }
+}

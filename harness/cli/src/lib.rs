@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The command line: the only crate that sequences the stages, and the only one that prints.
+//!
+//! In: arguments. Out: an exit code, see [`exit`]. A run goes scenario, plan, build, VM, decode,
+//! timeline, verdict, report, and leaves each stage's file in its folder.
+
+mod args;
+mod commands;
+mod exit;
+mod output;
+mod pipeline;
+mod prepare;
+mod project;
+mod repetitions;
+mod scenarios;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::Parser;
+
+use crate::args::{Arguments, Command};
+use crate::exit::Failure;
+
+/// Parses the arguments and runs the command.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return exit::usage(&error),
+    };
+    let outcome = interruptible().and_then(|interrupted| dispatch(arguments, interrupted));
+    exit::report(outcome)
+}
+
+fn dispatch(arguments: Arguments, interrupted: Arc<AtomicBool>) -> Result<u8, Failure> {
+    match arguments.command {
+        Command::Run(arguments) => commands::run::run(&arguments, interrupted),
+        Command::List(arguments) => commands::list::run(&arguments),
+        Command::Check(arguments) => commands::check::run(&arguments),
+        Command::Kernel(command) => commands::kernel::run(&command, interrupted),
+        Command::Doctor => commands::doctor::run(interrupted),
+        Command::Setup => commands::setup::run(interrupted),
+    }
+}
+
+/// Ctrl-C and SIGTERM set a flag, which ends the VM first; a second one ends us at once.
+fn interruptible() -> Result<Arc<AtomicBool>, Failure> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&flag))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&flag)))
+            .map_err(|error| {
+                Failure::setup(anyhow::anyhow!(error).context("cannot listen to signals"))
+            })?;
+    }
+    Ok(flag)
+}

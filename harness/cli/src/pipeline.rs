@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! One run of one scenario, stage by stage; each stage leaves its file in the run's folder.
+
+mod trace;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use deferinit_check::judge;
+use deferinit_ftrace::capture::Tally;
+use deferinit_host::{Outcome, Request};
+use deferinit_report::{FunctionFigures, Repetition, RunResult, guest_nanoseconds};
+use deferinit_scenario::{Clock, Scenario};
+use deferinit_timeline::{Assembly, Ending, Run, Timeline};
+use serde::Serialize;
+
+use crate::prepare::{Prepared, ReadyMachine};
+use trace::Decoded;
+
+/// How many lines of the console a report shows.
+const CONSOLE_LINES: usize = 20;
+
+/// Runs `scenario` once, in `folder`, which exists and is empty.
+///
+/// # Errors
+/// If the harness itself cannot go on: a file that cannot be written, a VM that cannot be set up.
+/// Whatever the guest does is a verdict.
+pub(crate) fn run(
+    prepared: &Prepared,
+    machine: &ReadyMachine,
+    scenario: &Scenario,
+    repetition: Repetition,
+    folder: &Path,
+    interrupted: &AtomicBool,
+) -> Result<RunResult> {
+    let begin = Instant::now();
+    write_json(folder, "plan.json", scenario)?;
+    write_json(folder, "build.json", &prepared.build)?;
+
+    let plan = deferinit_host::plan(scenario);
+    let outcome = deferinit_host::run(&Request {
+        machine: &machine.machine,
+        qemu: &machine.qemu,
+        clock: scenario.clock,
+        cpus: scenario.machine.cpus,
+        memory: scenario.machine.memory,
+        trace_buffer: scenario.trace.buffer,
+        kernel: &prepared.kernel,
+        initramfs: &prepared.initramfs,
+        command_line: &scenario.machine.command_line,
+        plan: &plan,
+        wall_deadline: None,
+        folder,
+        interrupted,
+    })?;
+
+    let files = trace::Files::read(&folder.join("trace"))?;
+    let decoded = trace::decode(prepared, &outcome, &files)?;
+    let timeline = timeline(&outcome, &files, &decoded);
+    write_json(folder, "timeline.json", &timeline)?;
+    if let Some(trace_dat) = &decoded.trace_dat {
+        write(&folder.join("trace/trace.dat"), trace_dat)?;
+    }
+    let judgement = judge(scenario, &timeline);
+    write_json(folder, "verdict.json", &judgement)?;
+
+    Ok(RunResult {
+        repetition,
+        judgement,
+        clock: clock_word(scenario.clock).to_owned(),
+        kernel: outcome
+            .received
+            .kernel
+            .clone()
+            .unwrap_or_else(|| prepared.release.clone()),
+        machine: machine.describe(scenario),
+        guest_ns: guest_nanoseconds(&timeline),
+        wall: begin.elapsed(),
+        trace_sha256: decoded.sha256.clone(),
+        folder: folder.display().to_string(),
+        console: last_lines(&outcome.console_tail),
+        functions: FunctionFigures::of(&timeline),
+    })
+}
+
+fn timeline(outcome: &Outcome, files: &trace::Files, decoded: &Decoded<'_>) -> Timeline {
+    let statistics = BTreeMap::from_iter(decoded.statistics.iter().cloned());
+    let run = Run {
+        ending: decoded
+            .damage
+            .clone()
+            .unwrap_or_else(|| ending(&outcome.ending)),
+        trace_clock: &files.trace_clock,
+        statistics: &statistics,
+        // A guest that died could not send its log; the console has the end of it.
+        dmesg: files.dmesg.as_deref().unwrap_or(&outcome.console_tail),
+        kmemleak: files.kmemleak.as_deref(),
+    };
+    match &decoded.capture {
+        Some(capture) => deferinit_timeline::build(capture, &decoded.symbols, run),
+        None => Assembly::new(&decoded.symbols).finish(&Tally::default(), run),
+    }
+}
+
+/// The same, in the words of the timeline.
+fn ending(ending: &deferinit_host::Ending) -> Ending {
+    use deferinit_host::Ending as Host;
+
+    match ending.clone() {
+        Host::Complete => Ending::Complete,
+        Host::GuestDeadline { waiting_for } => Ending::GuestDeadline { waiting_for },
+        Host::GuestPanic { message } => Ending::GuestPanic { message },
+        Host::HostDeadline { waiting_for } => Ending::HostDeadline { waiting_for },
+        Host::AgentMissing => Ending::AgentMissing,
+        Host::AgentError { message } => Ending::AgentError { message },
+        Host::QemuDied { status } => Ending::QemuDied { status },
+        Host::Interrupted => Ending::Interrupted,
+        Host::Truncated { message } => Ending::Truncated { message },
+    }
+}
+
+/// `exact` or `wall`.
+pub(crate) fn clock_word(clock: Clock) -> &'static str {
+    match clock {
+        Clock::Exact => "exact",
+        Clock::Wall => "wall",
+    }
+}
+
+fn last_lines(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    let skipped = lines.len().saturating_sub(CONSOLE_LINES);
+    lines.into_iter().skip(skipped).map(str::to_owned).collect()
+}
+
+fn write_json(folder: &Path, name: &str, value: &impl Serialize) -> Result<()> {
+    let mut json =
+        serde_json::to_vec_pretty(value).with_context(|| format!("cannot write {name}"))?;
+    json.push(b'\n');
+    write(&folder.join(name), &json)
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<()> {
+    fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! From what a run left in its `trace` folder and in guest RAM to a capture that can be decoded.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use deferinit_ftrace::capture::Capture;
+use deferinit_ftrace::format::Formats;
+use deferinit_ftrace::page::{CpuSubBuffers, PageLayout};
+use deferinit_ftrace::persistent::Region;
+use deferinit_ftrace::stats::Stats;
+use deferinit_ftrace::symbols::Symbols;
+use deferinit_ftrace::trace_dat::{TraceDat, TraceDatCpu};
+use deferinit_host::{Outcome, kallsyms};
+use deferinit_timeline::Ending;
+use sha2::{Digest, Sha256};
+
+use crate::prepare::Prepared;
+
+/// x86-64: the architecture of every machine so far.
+const PAGE_BYTES: u32 = 4096;
+
+/// The same.
+const LONG_BYTES: u8 = 8;
+
+/// The files of a `trace` folder; absent ones are empty or `None`.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    header_page: String,
+    header_event: String,
+    formats: Formats,
+    statistics: Vec<(u32, Vec<u8>)>,
+    raw: Vec<(u32, Vec<u8>)>,
+    printk_formats: Vec<u8>,
+    saved_cmdlines: Vec<u8>,
+    pub(super) trace_clock: String,
+    pub(super) dmesg: Option<String>,
+    pub(super) kmemleak: Option<String>,
+}
+
+/// A trace that can be gone through.
+pub(super) struct Decoded<'a> {
+    /// None if the guest ended before it could describe its trace.
+    pub(super) capture: Option<Capture<'a>>,
+    pub(super) symbols: Symbols,
+    pub(super) statistics: Vec<(u32, Stats)>,
+    /// What is wrong with the run's files, where that is why the trace cannot be read.
+    pub(super) damage: Option<Ending>,
+    /// The trace as trace-cmd and KernelShark read it; none if there is no trace.
+    pub(super) trace_dat: Option<Vec<u8>>,
+    /// Of all sub-buffers, in hexadecimal; none if there is no trace.
+    pub(super) sha256: Option<String>,
+}
+
+impl Files {
+    /// Reads a folder. What the guest did not come to send is absent, not an error.
+    pub(super) fn read(folder: &Path) -> Result<Self> {
+        let mut files = Self {
+            header_page: text(&folder.join("formats/header_page"))?.unwrap_or_default(),
+            header_event: text(&folder.join("formats/header_event"))?.unwrap_or_default(),
+            statistics: per_cpu(&folder.join("stats"))?,
+            raw: per_cpu(&folder.join("raw"))?,
+            printk_formats: bytes(&folder.join("printk_formats"))?.unwrap_or_default(),
+            saved_cmdlines: bytes(&folder.join("saved_cmdlines"))?.unwrap_or_default(),
+            trace_clock: text(&folder.join("trace_clock"))?.unwrap_or_default(),
+            dmesg: text(&folder.join("dmesg"))?,
+            kmemleak: text(&folder.join("kmemleak"))?,
+            ..Self::default()
+        };
+        for system in entries(&folder.join("formats"))?
+            .into_iter()
+            .filter(|path| path.is_dir())
+        {
+            for path in entries(&system)? {
+                let content = text(&path)?.unwrap_or_default();
+                let system = system.file_name().unwrap_or_default().to_string_lossy();
+                files
+                    .formats
+                    .add(&system, &content)
+                    .with_context(|| format!("cannot read the format {}", path.display()))?;
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// Finds the sub-buffers, in guest RAM or among the files.
+pub(super) fn decode<'a>(
+    prepared: &Prepared,
+    outcome: &'a Outcome,
+    files: &'a Files,
+) -> Result<Decoded<'a>> {
+    let sections: Vec<_> = outcome
+        .received
+        .modules
+        .iter()
+        .map(|module| module.sections.as_slice())
+        .collect();
+    let kallsyms = kallsyms(&prepared.system_map, &prepared.module, &sections)?;
+    let symbols = Symbols::parse(&kallsyms).context("cannot read the symbols of the kernel")?;
+    let statistics = files.statistics.iter().filter_map(|(cpu, text)| {
+        let stats = Stats::parse(&String::from_utf8_lossy(text)).ok()?;
+        Some((*cpu, stats))
+    });
+    let statistics = statistics.collect();
+
+    if files.header_page.is_empty() {
+        // The guest ended before it could say how its trace is laid out: there is no trace.
+        return Ok(Decoded {
+            capture: None,
+            symbols,
+            statistics,
+            damage: None,
+            trace_dat: None,
+            sha256: None,
+        });
+    }
+    let layout = PageLayout::parse(&files.header_page, &files.header_event)
+        .context("cannot read the layout of the trace")?;
+    let Buffers {
+        layout,
+        cpus,
+        damage,
+    } = buffers(outcome, files, layout);
+    let trace_dat = TraceDat {
+        page_size: PAGE_BYTES,
+        user_long_size: LONG_BYTES,
+        sub_buffer_size: u32::try_from(layout.sub_buffer_size()).unwrap_or(PAGE_BYTES),
+        header_page: files.header_page.as_bytes(),
+        header_event: files.header_event.as_bytes(),
+        formats: &files.formats,
+        kallsyms: kallsyms.as_bytes(),
+        printk_formats: &files.printk_formats,
+        saved_cmdlines: &files.saved_cmdlines,
+        trace_clock: &files.trace_clock,
+        uname: &format!("Linux {} x86_64", prepared.release),
+        version: concat!("deferinit ", env!("CARGO_PKG_VERSION")),
+        cpus: &trace_dat_cpus(&cpus, files),
+    };
+    let trace_dat = trace_dat.write().context("cannot make trace.dat")?;
+    let sha256 = hash(&cpus);
+    Ok(Decoded {
+        capture: Some(Capture::new(&files.formats, layout, cpus)),
+        symbols,
+        statistics,
+        damage,
+        trace_dat: Some(trace_dat),
+        sha256: Some(sha256),
+    })
+}
+
+/// Where the trace is.
+struct Buffers<'a> {
+    layout: PageLayout,
+    cpus: Vec<CpuSubBuffers<'a>>,
+    damage: Option<Ending>,
+}
+
+/// The sub-buffers of every CPU that has some, and what is wrong if they cannot be found.
+fn buffers<'a>(outcome: &'a Outcome, files: &'a Files, layout: PageLayout) -> Buffers<'a> {
+    if outcome.trace_region.is_empty() {
+        let streams = files.raw.iter();
+        let cpus = streams
+            .map(|(cpu, raw)| CpuSubBuffers::from_stream(*cpu, raw, &layout))
+            .collect();
+        return Buffers {
+            layout,
+            cpus,
+            damage: None,
+        };
+    }
+    match Region::parse(&outcome.trace_region, &layout) {
+        Ok(region) => Buffers {
+            layout: layout.with_sub_buffer_size(region.sub_buffer_size),
+            cpus: region.cpus,
+            damage: None,
+        },
+        Err(error) => {
+            let message = format!("the trace buffer in guest RAM cannot be read: {error}");
+            Buffers {
+                layout,
+                cpus: Vec::new(),
+                damage: Some(Ending::Truncated { message }),
+            }
+        }
+    }
+}
+
+fn trace_dat_cpus<'a>(cpus: &[CpuSubBuffers<'a>], files: &'a Files) -> Vec<TraceDatCpu<'a>> {
+    let stats_of = |cpu| {
+        let found = files.statistics.iter().find(|(number, _)| *number == cpu);
+        found.map_or(&[][..], |(_, text)| text.as_slice())
+    };
+    cpus.iter()
+        .map(|data| TraceDatCpu {
+            data: data.clone(),
+            stats: stats_of(data.cpu),
+        })
+        .collect()
+}
+
+fn hash(cpus: &[CpuSubBuffers<'_>]) -> String {
+    let mut hasher = Sha256::new();
+    for cpu in cpus {
+        hasher.update(cpu.cpu.to_le_bytes());
+        for sub_buffer in &cpu.sub_buffers {
+            hasher.update(sub_buffer);
+        }
+    }
+    hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+fn text(path: &Path) -> Result<Option<String>> {
+    Ok(bytes(path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+fn bytes(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// The files `cpu<N>` of a folder, by N.
+fn per_cpu(folder: &Path) -> Result<Vec<(u32, Vec<u8>)>> {
+    let mut files = Vec::new();
+    for path in entries(folder)? {
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        if let Some(cpu) = name
+            .strip_prefix("cpu")
+            .and_then(|digits| digits.parse().ok())
+        {
+            files.push((cpu, bytes(&path)?.unwrap_or_default()));
+        }
+    }
+    files.sort_unstable_by_key(|(cpu, _)| *cpu);
+    Ok(files)
+}
+
+/// What is in a folder, sorted; nothing if it does not exist.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let listing = match fs::read_dir(folder) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot list {}", folder.display()));
+        }
+    };
+    let mut paths = Vec::new();
+    for entry in listing {
+        paths.push(
+            entry
+                .with_context(|| format!("cannot list {}", folder.display()))?
+                .path(),
+        );
+    }
+    paths.sort();
+    Ok(paths)
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What every run of an invocation shares: the kernel, the module, the initramfs, the machines.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, Result, anyhow};
+use deferinit_host::{Machine, Qemu, initramfs};
+use deferinit_kernel::build::{self, BuildInfo, Choice, Kbuild};
+use deferinit_kernel::cache::Session;
+use deferinit_kernel::module;
+use deferinit_kernel::requirements::{self, Need};
+use deferinit_scenario::{Bytes, Scenario};
+
+use crate::args::KernelChoice;
+use crate::exit::Failure;
+use crate::project::Project;
+
+/// The modules that go into the guest, without `.ko`: the workload, and the owner of its events.
+const MODULES: [&str; 2] = ["test_deferred", "test_deferred_events"];
+
+/// The initramfs, in the output folder.
+const INITRAMFS: &str = "initramfs.cpio";
+
+/// Ready to boot.
+pub(crate) struct Prepared {
+    /// The image that QEMU boots.
+    pub(crate) kernel: PathBuf,
+    /// `uname -r`.
+    pub(crate) release: String,
+    /// How the kernel was built.
+    pub(crate) build: BuildInfo,
+    /// The symbols of the kernel.
+    pub(crate) system_map: String,
+    /// The workload's module, for its symbols.
+    pub(crate) module: Vec<u8>,
+    /// The initramfs.
+    pub(crate) initramfs: PathBuf,
+}
+
+/// A machine and the QEMU that emulates it.
+pub(crate) struct ReadyMachine {
+    pub(crate) machine: Machine,
+    pub(crate) qemu: Qemu,
+    memory: Bytes,
+}
+
+impl ReadyMachine {
+    /// The machine that a scenario runs on, in one line.
+    pub(crate) fn describe(&self, scenario: &Scenario) -> String {
+        let cpus = scenario.machine.cpus;
+        format!(
+            "{} ({cpus} CPU{}, {}, QEMU {})",
+            self.machine.name,
+            if cpus == 1 { "" } else { "s" },
+            scenario.machine.memory.unwrap_or(self.memory),
+            self.qemu.version
+        )
+    }
+}
+
+/// The kernel that the user asked for.
+pub(crate) fn choice(arguments: &KernelChoice) -> Choice {
+    match (&arguments.kernel_tree, &arguments.kernel_build) {
+        (Some(tree), _) => Choice::Tree(tree.clone()),
+        (None, Some(build)) => Choice::Build(build.clone()),
+        (None, None) => Choice::Default,
+    }
+}
+
+/// What commands that deal with kernels begin with.
+pub(crate) fn session(
+    project: &Project,
+    interrupted: Arc<AtomicBool>,
+) -> Result<(Session, Kbuild), Failure> {
+    let kbuild = Kbuild::of_dir(&project.kbuild())?;
+    Ok((Session::new(interrupted)?, kbuild))
+}
+
+/// Gets, builds and packs what runs need. The initramfs goes into `out`.
+pub(crate) fn prepare(
+    project: &Project,
+    arguments: &KernelChoice,
+    out: &Path,
+    interrupted: Arc<AtomicBool>,
+) -> Result<Prepared, Failure> {
+    let (session, kbuild) = session(project, interrupted)?;
+    requirements::install_missing(&session, &kbuild.requirements, Need::Run)?;
+    let kernel = build::provide(&session, &kbuild, &choice(arguments))?;
+    let modules = module::build(&session, &kernel, &project.module(), &kbuild.dir, &MODULES)?;
+
+    let read = |path: &Path| {
+        fs::read(path)
+            .with_context(|| format!("cannot read {}", path.display()))
+            .map_err(Failure::setup)
+    };
+    let agent_path = project.agent();
+    let agent = fs::read(&agent_path)
+        .with_context(|| {
+            format!(
+                "cannot read the guest's agent {}; `make build` makes it",
+                agent_path.display()
+            )
+        })
+        .map_err(Failure::setup)?;
+    let mut contents = Vec::new();
+    for path in &modules.paths {
+        contents.push(read(path)?);
+    }
+    let names: Vec<String> = MODULES.iter().map(|name| format!("{name}.ko")).collect();
+    let files: Vec<(&str, &[u8])> = names
+        .iter()
+        .map(String::as_str)
+        .zip(contents.iter().map(Vec::as_slice))
+        .collect();
+    let archive = initramfs(&agent, &files).map_err(Failure::setup)?;
+    // Absolute, because QEMU is started in the folder of its run.
+    let out = fs::canonicalize(out)
+        .with_context(|| format!("cannot find {}", out.display()))
+        .map_err(Failure::setup)?;
+    let initramfs = out.join(INITRAMFS);
+    fs::write(&initramfs, archive)
+        .with_context(|| format!("cannot write {}", initramfs.display()))
+        .map_err(Failure::setup)?;
+
+    let system_map = read(&kernel.build_dir.join("System.map"))?;
+    Ok(Prepared {
+        kernel: kernel.image()?.to_owned(),
+        release: kernel.info.release.clone(),
+        build: kernel.info,
+        system_map: String::from_utf8_lossy(&system_map).into_owned(),
+        module: contents.swap_remove(0),
+        initramfs,
+    })
+}
+
+/// The machines that the scenarios name, each with its QEMU.
+pub(crate) fn machines(
+    project: &Project,
+    scenarios: &[Scenario],
+) -> Result<BTreeMap<String, ReadyMachine>, Failure> {
+    let mut machines = BTreeMap::new();
+    for scenario in scenarios {
+        let name = &scenario.machine.name;
+        if !machines.contains_key(name) {
+            machines.insert(name.clone(), machine(project, scenario)?);
+        }
+    }
+    Ok(machines)
+}
+
+fn machine(project: &Project, scenario: &Scenario) -> Result<ReadyMachine, Failure> {
+    let path = project.machine(&scenario.machine.name);
+    let text = fs::read_to_string(&path).map_err(|_| {
+        Failure::usage(anyhow!(
+            "scenario {} wants the machine {:?}, which is not there: {}",
+            scenario.name,
+            scenario.machine.name,
+            path.display()
+        ))
+    })?;
+    let parse = || -> Result<(Machine, Bytes)> {
+        let machine = Machine::parse(&text)?;
+        let memory = machine.memory()?;
+        Ok((machine, memory))
+    };
+    let (machine, memory) = parse()
+        .with_context(|| path.display().to_string())
+        .map_err(Failure::setup)?;
+    let qemu = Qemu::find(&machine.qemu).map_err(Failure::setup)?;
+    Ok(ReadyMachine {
+        machine,
+        qemu,
+        memory,
+    })
+}

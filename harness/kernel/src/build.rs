@@ -1,0 +1,758 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Kernel builds: made once per set of inputs, kept, and taken for done only when they are.
+//!
+//! In: a source, the fragments, a toolchain; or a finished build's folder. Out: a `Kernel` that can be booted and that
+//! modules can be built for. The source tree is never written to (`make O=`).
+//! A build's folder is named by a hash of its inputs and locked while make runs, by make itself too, so that not even a
+//! killed run leaves two of them at work. `build.json` is written last and is what "done" means. A build of an own tree
+//! is brought up to date by make on every run.
+//! Source: `Documentation/kbuild/{kbuild,kconfig,reproducible-builds}.rst`, Linux 7.3.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+use crate::cache::{
+    Session, create_dir, file_sha256, key, lock, read_marker, require_space, sha256, write_marker,
+};
+use crate::child::{Call, Event, is_build_step};
+use crate::config::{Config, Fragments};
+use crate::error::{Class, Error};
+use crate::kernels::Kernels;
+use crate::progress::{Step, Unit};
+use crate::requirements::Requirements;
+use crate::source::{self, PackageSource, Source, TreeSource, Version1};
+use crate::toolchain::{Compilers, Toolchain};
+use crate::version::Version;
+
+/// Part of every key: counted up when the steps below change so that old builds are not what they would make.
+const RECIPE: u32 = 1;
+/// The longest a configuration step may take.
+const CONFIG_DEADLINE: Duration = Duration::from_secs(600);
+/// The longest a build may take: 20 times what it takes on two cores.
+const BUILD_DEADLINE: Duration = Duration::from_secs(2 * 3600);
+
+/// A kernel that is ready to boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kernel {
+    /// The folder that modules are built against.
+    pub build_dir: PathBuf,
+    /// The uncompressed kernel, for boots by PVH; a finished build may lack it.
+    pub vmlinux: Option<PathBuf>,
+    /// The compressed kernel, which only a finished build may have.
+    pub bz_image: Option<PathBuf>,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What it was built from.
+    pub info: BuildInfo,
+}
+
+/// Where a kernel comes from, and so whether it can change under its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Built from a package: the key says all about it.
+    Package,
+    /// Built from a developer's own tree, which changes.
+    Tree,
+    /// Built by somebody else, who may build it again.
+    Finished,
+}
+
+/// `build.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BuildInfo {
+    /// 1.
+    pub format_version: Version1,
+    /// 16 hexadecimal digits over all inputs.
+    pub key: String,
+    /// As `uname -r` prints it in the guest.
+    pub release: String,
+    /// What was built: a package with its hash, a tree with its path.
+    pub source: String,
+    /// Of the `.config`, in hexadecimal.
+    pub config_sha256: String,
+    /// Of the image, in hexadecimal.
+    pub image_sha256: String,
+    /// Ticks per second, `CONFIG_HZ`.
+    pub hz: u32,
+    /// What compiled it.
+    pub compilers: Compilers,
+    /// How many steps make announced; 0 if nobody counted them.
+    pub steps: u64,
+    /// How long the build took, in seconds; 0 if nobody measured it.
+    pub seconds: u64,
+}
+
+/// Which kernel a user wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    /// The newest supported one in the cache, or of the archives.
+    Default,
+    /// `--kernel-tree DIR`.
+    Tree(PathBuf),
+    /// `--kernel-build DIR`.
+    Build(PathBuf),
+}
+
+/// The folder `kbuild/`, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kbuild {
+    /// The folder.
+    pub dir: PathBuf,
+    /// `kernels.toml`.
+    pub kernels: Kernels,
+    /// `requirements.toml`.
+    pub requirements: Requirements,
+    /// `config/*.config`.
+    pub fragments: Fragments,
+    /// `required.config`.
+    pub required: Fragments,
+}
+
+impl Kbuild {
+    /// Reads the folder.
+    ///
+    /// # Errors
+    /// With file and line, if a file is not of its shape.
+    pub fn of_dir(dir: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            dir: dir.to_owned(),
+            kernels: Kernels::of_dir(dir)?,
+            requirements: Requirements::of_dir(dir)?,
+            fragments: Fragments::of_dir(&dir.join("config"))?,
+            required: Fragments::of_files(&[dir.join("required.config")])?,
+        })
+    }
+}
+
+impl Kernel {
+    /// What QEMU boots: the uncompressed kernel, for it spares a second of decompression.
+    ///
+    /// # Errors
+    /// None for a kernel that this crate gave out; the type cannot say so.
+    pub fn image(&self) -> Result<&Path, Error> {
+        let image = self.vmlinux.as_deref().or(self.bz_image.as_deref());
+        Ok(image.with_context(|| format!("{} holds no kernel image", self.build_dir.display()))?)
+    }
+}
+
+/// The kernel a user wants, fetched and built if need be.
+///
+/// # Errors
+/// Any of `Error`; its class says who has to act.
+pub fn provide(session: &Session, kbuild: &Kbuild, choice: &Choice) -> Result<Kernel, Error> {
+    match choice {
+        Choice::Default => build(session, kbuild, &source::provide(session, &kbuild.kernels)?),
+        Choice::Tree(dir) => build(
+            session,
+            kbuild,
+            &Source::Tree(source::of_tree(dir, &kbuild.kernels)?),
+        ),
+        Choice::Build(dir) => finished(kbuild, dir),
+    }
+}
+
+/// Builds a source, unless that is done.
+///
+/// # Errors
+/// `Missing`, `NoSpace`, `OptionsDropped`, `Failed` with the log's telling lines, and what waiting for a lock gives.
+pub fn build(session: &Session, kbuild: &Kbuild, source: &Source) -> Result<Kernel, Error> {
+    let toolchain = Toolchain::find(&kbuild.requirements, &session.cache)?;
+    let key = key_of(source, &kbuild.fragments, &toolchain);
+    let dir = session.cache.builds().join(&key);
+    if let Some(kernel) = done(&dir, source) {
+        return Ok(kernel);
+    }
+    let lock = lock(
+        session,
+        &session.cache.builds().join(format!("{key}.lock")),
+        "building this kernel",
+    )?;
+    if let Some(kernel) = done(&dir, source) {
+        return Ok(kernel);
+    }
+    require_space(&dir, kbuild.kernels.build_mib, "a kernel build")?;
+    create_dir(&dir)?;
+    let log = dir.join("build.log");
+    let old = dir.join("build.log.old");
+    // The last log may be what a failed run was asked about.
+    let _ = std::fs::rename(&log, old);
+    let work = Work {
+        session,
+        source,
+        toolchain: &toolchain,
+        dir: &dir,
+        log: &log,
+        lock: &lock,
+    };
+    let config = work.configure(&kbuild.fragments)?;
+    let (steps, seconds) = work.make(expected_steps(session, kbuild))?;
+    let info = work.info(key, &config, steps, seconds)?;
+    write_marker(&dir.join("build.json"), &info)?;
+    Ok(kernel_in(&dir, source, info))
+}
+
+/// A finished build, checked for what a run needs.
+///
+/// # Errors
+/// `NotABuild`, `TooOld`, `OptionsMissing`.
+pub fn finished(kbuild: &Kbuild, dir: &Path) -> Result<Kernel, Error> {
+    let not_a_build = |why: String| Error::NotABuild {
+        dir: dir.to_owned(),
+        why,
+    };
+    let dir = dir
+        .canonicalize()
+        .map_err(|error| not_a_build(error.to_string()))?;
+    let here = |name: &str| Some(dir.join(name)).filter(|path| path.is_file());
+    let (vmlinux, bz_image) = (here("vmlinux"), here("arch/x86/boot/bzImage"));
+    let image = vmlinux
+        .as_ref()
+        .or(bz_image.as_ref())
+        .ok_or_else(|| not_a_build("it has no vmlinux or bzImage".to_owned()))?;
+    for part in [
+        "Makefile",
+        "Module.symvers",
+        "include/config/kernel.release",
+        "include/generated/autoconf.h",
+    ] {
+        here(part).ok_or_else(|| not_a_build(format!("it has no {part}")))?;
+    }
+    let text = std::fs::read_to_string(dir.join(".config"))
+        .map_err(|error| not_a_build(format!("its .config: {error}")))?;
+    let config = Config::parse(&text);
+    let release = release_of(&dir)?;
+    let version = Version::parse(&release)
+        .ok_or_else(|| not_a_build(format!("its release is `{release}`")))?;
+    if version < kbuild.kernels.oldest {
+        return Err(Error::TooOld {
+            dir,
+            found: version,
+            oldest: kbuild.kernels.oldest.clone(),
+        });
+    }
+    let options = kbuild.required.dropped_by(&config);
+    if !options.is_empty() {
+        return Err(Error::OptionsMissing { dir, options });
+    }
+    let compilers = Compilers::of_build(&dir, &config, &kbuild.requirements)?;
+    let image_sha256 = file_sha256(image)?;
+    let place = format!("build {}", dir.display());
+    let info = BuildInfo {
+        format_version: Version1,
+        key: key([
+            ("source", place.as_bytes()),
+            ("config", text.as_bytes()),
+            ("image", image_sha256.as_bytes()),
+        ]),
+        release,
+        source: place,
+        config_sha256: sha256(text.as_bytes()),
+        image_sha256,
+        hz: hz_of(&config)?,
+        compilers,
+        steps: 0,
+        seconds: 0,
+    };
+    Ok(Kernel {
+        build_dir: dir,
+        vmlinux,
+        bz_image,
+        origin: Origin::Finished,
+        info,
+    })
+}
+
+/// A build of the cache that is done, or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CachedBuild {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// None of one that was interrupted or failed.
+    pub info: Option<BuildInfo>,
+}
+
+/// What the cache holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// Sources, the newest kernel first.
+    pub sources: Vec<PackageSource>,
+    /// Builds, sorted by their keys.
+    pub builds: Vec<CachedBuild>,
+}
+
+/// Lists the cache.
+pub fn list(session: &Session) -> Listing {
+    let entries = std::fs::read_dir(session.cache.builds())
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut dirs: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .collect();
+    dirs.sort();
+    let builds = dirs
+        .into_iter()
+        .map(|dir| CachedBuild {
+            info: read_marker(&dir.join("build.json")),
+            dir,
+        })
+        .collect();
+    Listing {
+        sources: source::cached(session),
+        builds,
+    }
+}
+
+/// The default kernel if it is built, without building anything.
+///
+/// # Errors
+/// `Missing` if the toolchain is not there, without which there is no key.
+pub fn built(session: &Session, kbuild: &Kbuild) -> Result<Option<Kernel>, Error> {
+    let toolchain = Toolchain::find(&kbuild.requirements, &session.cache)?;
+    let newest = source::cached(session)
+        .into_iter()
+        .find(|source| source.kernel >= kbuild.kernels.oldest);
+    Ok(newest.and_then(|package| {
+        let source = Source::Package(package);
+        done(
+            &session
+                .cache
+                .builds()
+                .join(key_of(&source, &kbuild.fragments, &toolchain)),
+            &source,
+        )
+    }))
+}
+
+/// One build under way, with its lock held.
+struct Work<'a> {
+    session: &'a Session,
+    source: &'a Source,
+    toolchain: &'a Toolchain,
+    dir: &'a Path,
+    log: &'a Path,
+    lock: &'a File,
+}
+
+impl Work<'_> {
+    /// tinyconfig and the fragments, completed by kconfig and verified. An unchanged `.config` keeps its time, or make
+    /// would build all of an own tree again.
+    fn configure(&self, fragments: &Fragments) -> Result<Config, Error> {
+        let step = self.session.progress.step("configuring the kernel");
+        let path = self.dir.join(".config");
+        let scratch = self.dir.join(".deferinit-config");
+        create_dir(&scratch)?;
+        let target = scratch.join("config");
+        let kconfig = |goal: &str| {
+            self.make_call("configuring the kernel", CONFIG_DEADLINE)
+                .env("KCONFIG_CONFIG", &target)
+                .args([goal])
+        };
+        kconfig("tinyconfig").run_to_success(&self.session.cancelled, &mut |_| {})?;
+        let base = read(&target)?;
+        std::fs::write(&target, fragments.merged_into(&base))
+            .with_context(|| format!("cannot write {}", target.display()))?;
+        kconfig("olddefconfig").run_to_success(&self.session.cancelled, &mut |_| {})?;
+        let text = read(&target)?;
+        let config = Config::parse(&text);
+        let options = fragments.dropped_by(&config);
+        if !options.is_empty() {
+            return Err(Error::OptionsDropped { options });
+        }
+        if read(&path).ok().as_deref() != Some(text.as_str()) {
+            std::fs::rename(&target, &path)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        step.finish(&format!(
+            "{} wanted options are set",
+            fragments.wanted().len()
+        ));
+        Ok(config)
+    }
+
+    /// Runs make, and returns how many steps it announced and how many seconds it took.
+    fn make(&self, expected: u64) -> Result<(u64, u64), Error> {
+        let mut step = self
+            .session
+            .progress
+            .step(&format!("building Linux {}", self.source.kernel()));
+        step.set_total(expected, Unit::Count("steps"));
+        let started = Instant::now();
+        let mut steps = 0;
+        let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+        self.make_call("the kernel build", BUILD_DEADLINE)
+            .args([format!("-j{jobs}").as_str(), "vmlinux", "modules"])
+            .run_to_success(&self.session.cancelled, &mut |event| {
+                count_step(&event, &mut steps, &mut step)
+            })?;
+        step.finish(&format!("{steps} steps, log {}", self.log.display()));
+        Ok((steps, started.elapsed().as_secs()))
+    }
+
+    fn make_call(&self, what: &str, deadline: Duration) -> Call<'_> {
+        let mut output = std::ffi::OsString::from("O=");
+        output.push(self.dir);
+        Call::new(what, "make", deadline)
+            .in_dir(self.source.tree())
+            .args([output])
+            .args(self.toolchain.make_arguments())
+            .env("LIBCLANG_PATH", &self.toolchain.libclang)
+            .log(self.log)
+            .holding(self.lock)
+            .class(Class::Build)
+    }
+
+    fn info(
+        &self,
+        key: String,
+        config: &Config,
+        steps: u64,
+        seconds: u64,
+    ) -> Result<BuildInfo, Error> {
+        for part in ["vmlinux", "Module.symvers"] {
+            if !self.dir.join(part).is_file() {
+                return Err(anyhow::anyhow!(
+                    "make ended well but left no {}",
+                    self.dir.join(part).display()
+                )
+                .into());
+            }
+        }
+        Ok(BuildInfo {
+            format_version: Version1,
+            key,
+            release: release_of(self.dir)?,
+            source: self.source.identity(),
+            config_sha256: file_sha256(&self.dir.join(".config"))?,
+            image_sha256: file_sha256(&self.dir.join("vmlinux"))?,
+            hz: hz_of(config)?,
+            compilers: self.toolchain.compilers.clone(),
+            steps,
+            seconds,
+        })
+    }
+}
+
+/// Counts a step of kbuild and shows what it is about.
+pub(crate) fn count_step(event: &Event<'_>, steps: &mut u64, step: &mut Step) {
+    match event {
+        Event::Line(line) if is_build_step(line) => {
+            *steps += 1;
+            step.set_position(*steps);
+            step.set_detail(line.split_whitespace().last().unwrap_or_default());
+        }
+        Event::Line(_) => {}
+        Event::Tick => step.set_position(*steps),
+    }
+}
+
+fn key_of(source: &Source, fragments: &Fragments, toolchain: &Toolchain) -> String {
+    // The whole .config follows from the source, the compilers and the fragments over tinyconfig.
+    key([
+        ("recipe", RECIPE.to_string().as_bytes()),
+        ("source", source.identity().as_bytes()),
+        ("config", fragments.canonical().as_bytes()),
+        ("toolchain", toolchain.identity().as_bytes()),
+    ])
+}
+
+/// A build that needs no make: of a package, with its marker and its image.
+fn done(dir: &Path, source: &Source) -> Option<Kernel> {
+    match source {
+        Source::Tree(TreeSource { .. }) => None,
+        Source::Package(_) => {
+            let info: BuildInfo = read_marker(&dir.join("build.json"))?;
+            let kernel = kernel_in(dir, source, info);
+            (kernel.vmlinux.as_ref()?.is_file() && dir.join("Module.symvers").is_file())
+                .then_some(kernel)
+        }
+    }
+}
+
+fn kernel_in(dir: &Path, source: &Source, info: BuildInfo) -> Kernel {
+    let origin = match source {
+        Source::Package(_) => Origin::Package,
+        Source::Tree(_) => Origin::Tree,
+    };
+    Kernel {
+        build_dir: dir.to_owned(),
+        vmlinux: Some(dir.join("vmlinux")),
+        bz_image: None,
+        origin,
+        info,
+    }
+}
+
+/// What the longest build of the cache took; an incremental one says nothing about a whole one.
+fn expected_steps(session: &Session, kbuild: &Kbuild) -> u64 {
+    let counted = list(session)
+        .builds
+        .into_iter()
+        .filter_map(|build| build.info)
+        .map(|info| info.steps)
+        .max();
+    counted
+        .filter(|steps| *steps > kbuild.kernels.build_steps / 2)
+        .unwrap_or(kbuild.kernels.build_steps)
+}
+
+fn release_of(dir: &Path) -> Result<String, Error> {
+    Ok(read(&dir.join("include/config/kernel.release"))?
+        .trim()
+        .to_owned())
+}
+
+fn hz_of(config: &Config) -> Result<u32, Error> {
+    let hz = config.get("CONFIG_HZ").and_then(|hz| hz.parse().ok());
+    Ok(hz.context("the kernel's .config has no CONFIG_HZ")?)
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    Ok(std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::Cache;
+    use crate::progress::Progress;
+
+    fn kbuild() -> Kbuild {
+        Kbuild::of_dir(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../kbuild"))
+            .expect("kbuild/")
+    }
+
+    fn toolchain() -> Toolchain {
+        Toolchain {
+            compilers: Compilers {
+                llvm_suffix: Some("-19".into()),
+                cc_version: "clang 19.1.7".into(),
+                rustc: "/usr/bin/rustc".into(),
+                rustc_version: "rustc 1.96.0".into(),
+            },
+            lld_version: "LLD 19.1.7".into(),
+            library: "/l".into(),
+            bindgen: "/b".into(),
+            bindgen_version: "bindgen 0.73.2".into(),
+            libclang: "/c".into(),
+        }
+    }
+
+    fn package(version: &str) -> Source {
+        Source::Package(PackageSource {
+            format_version: Version1,
+            package: "linux-source-7.3".into(),
+            version: version.into(),
+            kernel: Version::parse("7.3.4").expect("a version"),
+            sha256: "a".into(),
+            tree: "/s".into(),
+        })
+    }
+
+    fn fragments(dir: &Path, text: &str) -> Fragments {
+        let file = dir.join("a.config");
+        std::fs::write(&file, text).expect("writes");
+        Fragments::of_files(&[file]).expect("a fragment")
+    }
+
+    fn info() -> BuildInfo {
+        BuildInfo {
+            format_version: Version1,
+            key: "k".into(),
+            release: "7.3.4".into(),
+            source: "s".into(),
+            config_sha256: "c".into(),
+            image_sha256: "i".into(),
+            hz: 250,
+            compilers: toolchain().compilers,
+            steps: 1755,
+            seconds: 360,
+        }
+    }
+
+    fn finished_build(dir: &Path, release: &str, config: &str) {
+        let parts = [
+            ("vmlinux", "image"),
+            ("Makefile", ""),
+            ("Module.symvers", ""),
+            ("include/config/kernel.release", release),
+            ("include/generated/autoconf.h", ""),
+            (".config", config),
+        ];
+        for (part, text) in parts {
+            let path = dir.join(part);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("creates");
+            std::fs::write(path, text).expect("writes");
+        }
+    }
+
+    #[test]
+    fn a_key_is_stable_and_depends_on_every_input() {
+        let dir = tempfile::tempdir().expect("a scratch folder");
+        let smp = fragments(dir.path(), "# Two CPUs.\nCONFIG_SMP=y\n");
+        let base = key_of(&package("7.3.4-1"), &smp, &toolchain());
+        // Changes only with RECIPE or the key's layout; both make every user build again.
+        assert_eq!(base, "b984054c5bc1c83d");
+        assert_eq!(
+            base,
+            key_of(
+                &package("7.3.4-1"),
+                &fragments(dir.path(), "# Why not.\nCONFIG_SMP=y\n"),
+                &toolchain()
+            )
+        );
+        assert_ne!(base, key_of(&package("7.3.4-2"), &smp, &toolchain()));
+        assert_ne!(
+            base,
+            key_of(
+                &package("7.3.4-1"),
+                &fragments(dir.path(), "# One.\nCONFIG_SMP=n\n"),
+                &toolchain()
+            )
+        );
+        let newer = Toolchain {
+            bindgen_version: "bindgen 0.74.0".into(),
+            ..toolchain()
+        };
+        assert_ne!(base, key_of(&package("7.3.4-1"), &smp, &newer));
+        let tree = |path: &str| {
+            Source::Tree(TreeSource {
+                tree: path.into(),
+                kernel: Version::parse("7.3.4").expect("a version"),
+            })
+        };
+        assert_ne!(
+            key_of(&tree("/a"), &smp, &toolchain()),
+            key_of(&tree("/b"), &smp, &toolchain())
+        );
+    }
+
+    #[test]
+    fn a_build_is_done_only_with_marker_and_image() {
+        let dir = tempfile::tempdir().expect("a scratch folder");
+        let source = package("7.3.4-1");
+        finished_build(dir.path(), "7.3.4\n", "");
+        assert_eq!(done(dir.path(), &source), None);
+        write_marker(&dir.path().join("build.json"), &info()).expect("writes");
+        assert_eq!(
+            done(dir.path(), &source).map(|kernel| kernel.info),
+            Some(info())
+        );
+        let tree = Source::Tree(TreeSource {
+            tree: "/t".into(),
+            kernel: Version::parse("7.3").expect("a version"),
+        });
+        assert_eq!(
+            done(dir.path(), &tree),
+            None,
+            "an own tree may have changed"
+        );
+        std::fs::remove_file(dir.path().join("vmlinux")).expect("removes");
+        assert_eq!(done(dir.path(), &source), None);
+    }
+
+    #[test]
+    fn the_listing_tells_done_builds_from_others() {
+        let dir = tempfile::tempdir().expect("a scratch folder");
+        let session = Session {
+            cache: Cache::at(dir.path()),
+            progress: Progress::Silent,
+            cancelled: Default::default(),
+        };
+        assert_eq!(
+            list(&session),
+            Listing {
+                sources: Vec::new(),
+                builds: Vec::new()
+            }
+        );
+        for key in ["a", "b"] {
+            create_dir(&session.cache.builds().join(key)).expect("creates");
+        }
+        std::fs::write(session.cache.builds().join("a.lock"), "").expect("writes");
+        write_marker(&session.cache.builds().join("b/build.json"), &info()).expect("writes");
+        let builds = list(&session).builds;
+        assert_eq!(
+            builds
+                .iter()
+                .map(|build| build.info.is_some())
+                .collect::<Vec<_>>(),
+            [false, true]
+        );
+        assert_eq!(expected_steps(&session, &kbuild()), 1755);
+    }
+
+    #[test]
+    fn a_folder_that_is_no_build_is_named() {
+        let dir = tempfile::tempdir().expect("a scratch folder");
+        let kbuild = kbuild();
+        let refused = |part: &str| {
+            let error = finished(&kbuild, dir.path()).expect_err(part);
+            assert!(error.to_string().contains(part), "{error}");
+            assert_eq!(error.class(), Class::Setup);
+        };
+        refused("no vmlinux or bzImage");
+        finished_build(dir.path(), "7.3.4\n", "");
+        std::fs::remove_file(dir.path().join("Module.symvers")).expect("removes");
+        refused("no Module.symvers");
+        finished_build(dir.path(), "6.1.0-13-amd64\n", "");
+        refused("is Linux 6.1.0 but the module needs 7.2");
+        finished_build(dir.path(), "7.3.4\n", "CONFIG_RUST=y\n");
+        refused("CONFIG_FUNCTION_GRAPH_TRACER: wanted y, got not set");
+    }
+
+    #[test]
+    fn a_build_of_another_rustc_is_refused_with_both_names() {
+        let dir = tempfile::tempdir().expect("a scratch folder");
+        let kbuild = kbuild();
+        let config = kbuild.required.canonical()
+            + "CONFIG_HZ=250\nCONFIG_RUSTC_VERSION_TEXT=\"rustc 1.0.0 (x)\"\n";
+        finished_build(dir.path(), "7.3.4\n", &config);
+        let error = finished(&kbuild, dir.path()).expect_err("another rustc");
+        assert!(
+            error
+                .to_string()
+                .contains("was built by `rustc 1.0.0 (x)` but this machine has"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_config_goes_through_make_s_own_variables() {
+        let dir = tempfile::tempdir().expect("a scratch folder");
+        let session = Session {
+            cache: Cache::at(dir.path()),
+            progress: Progress::Silent,
+            cancelled: Default::default(),
+        };
+        let lock = File::create(dir.path().join("lock")).expect("a file");
+        let (source, toolchain) = (package("7.3.4-1"), toolchain());
+        let work = Work {
+            session: &session,
+            source: &source,
+            toolchain: &toolchain,
+            dir: dir.path(),
+            log: dir.path(),
+            lock: &lock,
+        };
+        let text = format!("{:?}", work.make_call("x", BUILD_DEADLINE));
+        for part in [
+            "O=",
+            "LLVM=-19",
+            "RUSTC=/usr/bin/rustc",
+            "BINDGEN=/b",
+            "RUST_LIB_SRC=/l",
+            "KBUILD_BUILD_VERSION=1",
+            "LIBCLANG_PATH",
+        ] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What there is to know about a run that did not pass, as plain text.
+//!
+//! In: one run. Out: lines for the terminal, and for the bodies of JUnit and KTAP results: each
+//! failed check with expected, measured and the records that show it; or why the run can't tell.
+//! Shows the first of what is many; all of it is in the run's `verdict.json`.
+
+use std::fmt::Write as _;
+
+use deferinit_check::{CheckResult, Reason, Verdict, Violation};
+
+use crate::{RunResult, text::clean_line};
+
+/// How many violations of a check, or problems of a trace, are shown.
+const SHOWN_VIOLATIONS: usize = 3;
+
+/// How many records of a violation are shown.
+const SHOWN_RECORDS: usize = 6;
+
+/// How many of the console's last lines are shown.
+const SHOWN_CONSOLE: usize = 12;
+
+/// The text for one run, each line ended by a newline; empty for a pass.
+pub(crate) fn detail(result: &RunResult) -> String {
+    let mut text = Lines::default();
+    match &result.judgement.verdict {
+        Verdict::Pass => return String::new(),
+        Verdict::Fail(violations) => text.failure(&result.judgement.checks, violations),
+        Verdict::Unresolved(reason) => text.unresolved(reason),
+        Verdict::Unsupported(what) => text.line(0, what),
+    }
+    text.console(&result.console);
+    text.line(0, &format!("run folder: {}", result.folder));
+    text.0
+}
+
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn line(&mut self, level: usize, text: &str) {
+        let _ = writeln!(
+            self.0,
+            "{:width$}{}",
+            "",
+            clean_line(text),
+            width = 2 * level
+        );
+    }
+
+    /// The first `most` of `lines`, and how many are left out.
+    fn first<T>(
+        &mut self,
+        level: usize,
+        lines: &[T],
+        most: usize,
+        mut show: impl FnMut(&mut Self, &T),
+    ) {
+        for line in lines.iter().take(most) {
+            show(self, line);
+        }
+        let left = lines.len().saturating_sub(most);
+        if left > 0 {
+            self.line(level, &format!("and {left} more, see verdict.json"));
+        }
+    }
+
+    fn failure(&mut self, checks: &[CheckResult], violations: &[Violation]) {
+        let failed = || checks.iter().filter(|check| !check.passed);
+        for check in failed() {
+            self.line(0, &check.name);
+            self.line(1, &format!("expected  {}", check.expected));
+            self.line(1, &format!("measured  {}", check.measured));
+            self.violations(1, &check.violations.iter().collect::<Vec<_>>());
+        }
+        // A panic, say, belongs to no check.
+        let is_shown =
+            |violation: &Violation| failed().any(|check| check.violations.contains(violation));
+        let others: Vec<_> = violations.iter().filter(|one| !is_shown(one)).collect();
+        self.violations(0, &others);
+    }
+
+    fn violations(&mut self, level: usize, violations: &[&Violation]) {
+        self.first(level, violations, SHOWN_VIOLATIONS, |lines, violation| {
+            lines.line(level, &violation.message);
+            lines.first(
+                level + 1,
+                &violation.evidence,
+                SHOWN_RECORDS,
+                |lines, record| {
+                    lines.line(level + 1, record);
+                },
+            );
+        });
+    }
+
+    fn unresolved(&mut self, reason: &Reason) {
+        self.line(0, &reason.to_string());
+        if let [_, _, ..] = several(reason) {
+            self.first(1, several(reason), SHOWN_VIOLATIONS, |lines, problem| {
+                lines.line(1, problem);
+            });
+        }
+    }
+
+    fn console(&mut self, console: &[String]) {
+        if console.is_empty() {
+            return;
+        }
+        self.line(0, "last lines of the console:");
+        let first = console.len().saturating_sub(SHOWN_CONSOLE);
+        for line in console.iter().skip(first) {
+            self.line(1, &format!("| {line}"));
+        }
+    }
+}
+
+/// What a reason lists, of which its own wording names only the first.
+fn several(reason: &Reason) -> &[String] {
+    match reason {
+        Reason::TraceNotWhole { problems } => problems,
+        Reason::Contradiction { first, .. } => first,
+        Reason::GuestDeadline { .. }
+        | Reason::HostDeadline { .. }
+        | Reason::AgentMissing
+        | Reason::AgentError { .. }
+        | Reason::QemuDied { .. }
+        | Reason::Interrupted
+        | Reason::Truncated { .. }
+        | Reason::OtherPlan { .. }
+        | Reason::NoLeakScan
+        | Reason::Harness { .. } => &[],
+    }
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The few figures of a scenario that the terminal shows.
+//!
+//! In: the runs of one scenario. Out: one line per phase. All figures are in `results.json`.
+//! Source: the names of measurements, `docs/results.md`.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    RunResult,
+    text::{range, time},
+};
+
+/// The phase of a scenario that names none.
+const ONLY_PHASE: &str = "main";
+
+/// One line per phase, in the order of their names; as a range where the runs differ.
+pub(crate) fn figures(runs: &[&RunResult]) -> String {
+    let names = runs
+        .iter()
+        .flat_map(|run| run.judgement.measurements.keys());
+    let phases: BTreeSet<&str> = names.filter_map(|name| name.split('.').next()).collect();
+    let lines = phases.iter().map(|phase| {
+        let figures = phase_figures(runs, phase);
+        if phases.len() == 1 && *phase == ONLY_PHASE {
+            figures
+        } else {
+            format!("{phase}: {figures}")
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn phase_figures(runs: &[&RunResult], phase: &str) -> String {
+    let values = |name: &str| {
+        let name = format!("{phase}.{name}");
+        let values = runs.iter();
+        values.filter_map(move |run| run.judgement.measurements.get(&name).copied())
+    };
+    let number = |value: i64| value.to_string();
+    let mut parts = Vec::new();
+
+    let armed = range(values("items.armed"), number);
+    let ended = range(values("items.ended"), number);
+    let noun = if armed == "1" { "item" } else { "items" };
+    let all_took = with(" in ", range(values("first-armed-last-ended"), time), "");
+    if armed == ended {
+        parts.push(with("", armed, &format!(" {noun}{all_took}")));
+    } else {
+        parts.push(format!("{ended} of {armed} {noun} ended{all_took}"));
+    }
+    parts.push(with("init ", range(values("init"), time), ""));
+    let lateness = values("lateness.min").chain(values("lateness.max"));
+    parts.push(with("", range(lateness, time), " late"));
+    let at_once = values("concurrency").filter(|most| *most > 1);
+    parts.push(with("", range(at_once, number), " at once"));
+    parts.retain(|part| !part.is_empty());
+    parts.join(", ")
+}
+
+/// The text with its surroundings; nothing if there is no text.
+fn with(before: &str, text: String, after: &str) -> String {
+    if text.is_empty() {
+        return text;
+    }
+    format!("{before}{text}{after}")
+}

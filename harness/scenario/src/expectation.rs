@@ -1,0 +1,622 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Expectations: what a scenario says about the timeline of a run.
+//!
+//! In: a validated scenario. Out: plain values for the checks, and one line of text for each.
+//! Does not judge: a check compares an expectation with a timeline elsewhere.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Nanos, Percentile};
+
+/// One entry of `expect`. The phase it is about is always filled in and exists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Expectation {
+    /// How many events or calls there are.
+    Count(CountExpectation),
+    /// The order in which items reach an event.
+    Order(OrderExpectation),
+    /// The time between two events of the same item, for each item.
+    Interval(IntervalExpectation),
+    /// How long after its requested delay each item reaches an event.
+    Lateness(LatenessExpectation),
+    /// How long module init, each item, or each call of a function takes.
+    Duration(DurationExpectation),
+    /// The time between two points of a phase.
+    Window(WindowExpectation),
+    /// The most items that run at one time.
+    Concurrency(ConcurrencyExpectation),
+    /// By how much a time of one phase exceeds that of another.
+    Difference(DifferenceExpectation),
+    /// What a kmemleak scan after the last unload finds.
+    Leaks(LeaksExpectation),
+    /// That the load is refused.
+    Load(LoadExpectation),
+}
+
+/// See [`Expectation::Count`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct CountExpectation {
+    /// The phase's name.
+    pub phase: String,
+    /// What is counted.
+    pub of: CountOf,
+    /// How many there may be.
+    pub bounds: CountBounds,
+}
+
+/// What [`Expectation::Count`] counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CountOf {
+    /// Items that were armed.
+    Armed,
+    /// Items that were queued.
+    Queued,
+    /// Items that started.
+    Started,
+    /// Items that ended.
+    Ended,
+    /// Items that were cancelled.
+    Cancelled,
+    /// Calls of the function with this name.
+    Function(String),
+}
+
+/// See [`Expectation::Order`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct OrderExpectation {
+    /// The phase's name; it has at least two items.
+    pub phase: String,
+    /// The event whose order counts; never `Cancelled`.
+    pub by: ItemEvent,
+    /// The order expected.
+    pub ids: IdOrder,
+}
+
+/// An order of item ids.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IdOrder {
+    /// From the smallest id to the largest.
+    Ascending,
+    /// From the largest id to the smallest.
+    Descending,
+    /// These ids in this order: at least two, none twice, each one of the phase's. Other items may come between.
+    Listed(Vec<u32>),
+}
+
+/// See [`Expectation::Interval`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct IntervalExpectation {
+    /// The phase's name.
+    pub phase: String,
+    /// The event that begins the interval; always before `to` in an item's life.
+    pub from: ItemEvent,
+    /// The event that ends the interval.
+    pub to: ItemEvent,
+    /// What holds for every item.
+    pub each: Bounds,
+    /// What holds for percentiles over all items.
+    pub percentiles: Vec<PercentileBounds>,
+}
+
+/// See [`Expectation::Lateness`]: the event's time minus (time armed + delay requested); negative is early.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LatenessExpectation {
+    /// The phase's name; its mode is delayed.
+    pub phase: String,
+    /// `Queued` or `Started`.
+    pub of: ItemEvent,
+    /// What holds for every item.
+    pub each: Bounds,
+    /// What holds for percentiles over all items.
+    pub percentiles: Vec<PercentileBounds>,
+}
+
+/// See [`Expectation::Duration`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct DurationExpectation {
+    /// The phase's name.
+    pub phase: String,
+    /// Whose duration.
+    pub of: DurationOf,
+    /// What holds for each duration.
+    pub each: Bounds,
+    /// What holds for percentiles over all durations; empty for init.
+    pub percentiles: Vec<PercentileBounds>,
+    /// The most all durations may add up to; `None` for init.
+    pub total_max: Option<Nanos>,
+}
+
+/// Whose duration [`Expectation::Duration`] is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DurationOf {
+    /// The module's init, one per phase.
+    Init,
+    /// An item from its start to its end.
+    Item,
+    /// A call of the function with this name.
+    Function(String),
+}
+
+/// See [`Expectation::Window`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct WindowExpectation {
+    /// The phase's name.
+    pub phase: String,
+    /// Where the window begins; differs from `to`.
+    pub from: Point,
+    /// Where the window ends.
+    pub to: Point,
+    /// How long it may be.
+    pub bounds: Bounds,
+}
+
+/// See [`Expectation::Concurrency`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ConcurrencyExpectation {
+    /// The phase's name.
+    pub phase: String,
+    /// How many items may run at one time at most.
+    pub bounds: CountBounds,
+}
+
+/// See [`Expectation::Difference`]: the value of `between.0` minus that of `between.1`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct DifferenceExpectation {
+    /// The time compared.
+    pub of: DifferenceOf,
+    /// Two different phases.
+    pub between: (String, String),
+    /// How much the first may exceed the second.
+    pub bounds: Bounds,
+}
+
+/// A time that is one value per phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DifferenceOf {
+    /// The duration of the module's init.
+    Init,
+    /// The time from one point to another.
+    Window {
+        /// Where the window begins; differs from `to`.
+        from: Point,
+        /// Where the window ends.
+        to: Point,
+    },
+}
+
+/// See [`Expectation::Leaks`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LeaksExpectation {
+    /// How many leaks there may be.
+    pub bounds: CountBounds,
+}
+
+/// See [`Expectation::Load`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LoadExpectation {
+    /// The phase's name.
+    pub phase: String,
+    /// What `finit_module` fails with.
+    pub error: Errno,
+}
+
+/// An event in an item's life, in the order an item goes through them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ItemEvent {
+    /// The item was handed to the kernel with its delay.
+    Armed,
+    /// The kernel put the item's work on its queue.
+    Queued,
+    /// The item began to run.
+    Started,
+    /// The item finished.
+    Ended,
+    /// The item was still pending at unload and was taken back.
+    Cancelled,
+}
+
+/// A point in time that a phase passes once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Point {
+    /// Just before `finit_module`.
+    Load,
+    /// The kernel calls the module's init.
+    InitStart,
+    /// The module's init has returned.
+    InitEnd,
+    /// Just before the write that triggers the workload.
+    Trigger,
+    /// The first item is armed.
+    FirstArmed,
+    /// The last item is armed.
+    LastArmed,
+    /// The first item starts.
+    FirstStarted,
+    /// The last item starts.
+    LastStarted,
+    /// The first item ends.
+    FirstEnded,
+    /// The last item ends.
+    LastEnded,
+    /// Just before `delete_module`.
+    Unload,
+    /// `delete_module` has returned.
+    Unloaded,
+}
+
+/// What a time may be; at least one side is set unless percentiles or a total carry the bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Bounds {
+    /// The least, inclusive.
+    pub min: Option<Nanos>,
+    /// The most, inclusive; never below `min`.
+    pub max: Option<Nanos>,
+}
+
+/// What the nearest-rank percentile of some times may be; at least one side is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PercentileBounds {
+    /// Which percentile.
+    pub p: Percentile,
+    /// What it may be.
+    pub bounds: Bounds,
+}
+
+/// What a count may be; at least one side is set, both to the same for `equals`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct CountBounds {
+    /// The least, inclusive.
+    pub at_least: Option<u64>,
+    /// The most, inclusive; never below `at_least`.
+    pub at_most: Option<u64>,
+}
+
+/// An error number that loading a module may end with.
+///
+/// Source: `include/uapi/asm-generic/errno-base.h`, Linux 7.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Errno {
+    /// Operation not permitted.
+    EPERM,
+    /// No such file or directory; a symbol the module needs is missing.
+    ENOENT,
+    /// No such device or address.
+    ENXIO,
+    /// Exec format error; the file is no module for this kernel.
+    ENOEXEC,
+    /// Resource temporarily unavailable.
+    EAGAIN,
+    /// Out of memory.
+    ENOMEM,
+    /// Device or resource busy.
+    EBUSY,
+    /// The module is already loaded.
+    EEXIST,
+    /// No such device.
+    ENODEV,
+    /// Invalid argument; a module parameter was refused.
+    EINVAL,
+    /// Value out of range; a module parameter does not fit its type.
+    ERANGE,
+}
+
+impl Expectation {
+    /// The phase this is about; `None` for those about several phases or the whole run.
+    #[must_use]
+    pub fn phase(&self) -> Option<&str> {
+        match self {
+            Self::Count(expected) => Some(&expected.phase),
+            Self::Order(expected) => Some(&expected.phase),
+            Self::Interval(expected) => Some(&expected.phase),
+            Self::Lateness(expected) => Some(&expected.phase),
+            Self::Duration(expected) => Some(&expected.phase),
+            Self::Window(expected) => Some(&expected.phase),
+            Self::Concurrency(expected) => Some(&expected.phase),
+            Self::Load(expected) => Some(&expected.phase),
+            Self::Difference(_) | Self::Leaks(_) => None,
+        }
+    }
+}
+
+impl Bounds {
+    /// True when neither side is set.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.min.is_none() && self.max.is_none()
+    }
+
+    /// True when a time, negative for "early", lies within.
+    #[must_use]
+    pub fn admits(&self, nanos: i64) -> bool {
+        let nanos = i128::from(nanos);
+        self.min.is_none_or(|min| nanos >= i128::from(min.0))
+            && self.max.is_none_or(|max| nanos <= i128::from(max.0))
+    }
+}
+
+impl CountBounds {
+    /// True when the count lies within.
+    #[must_use]
+    pub fn admits(&self, count: u64) -> bool {
+        self.at_least.is_none_or(|least| count >= least)
+            && self.at_most.is_none_or(|most| count <= most)
+    }
+}
+
+impl ItemEvent {
+    /// Every event, in order.
+    pub const ALL: [Self; 5] = [
+        Self::Armed,
+        Self::Queued,
+        Self::Started,
+        Self::Ended,
+        Self::Cancelled,
+    ];
+
+    /// The name in scenario files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Armed => "armed",
+            Self::Queued => "queued",
+            Self::Started => "started",
+            Self::Ended => "ended",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl fmt::Display for ItemEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Point {
+    /// Every point, in order.
+    pub const ALL: [Self; 12] = [
+        Self::Load,
+        Self::InitStart,
+        Self::InitEnd,
+        Self::Trigger,
+        Self::FirstArmed,
+        Self::LastArmed,
+        Self::FirstStarted,
+        Self::LastStarted,
+        Self::FirstEnded,
+        Self::LastEnded,
+        Self::Unload,
+        Self::Unloaded,
+    ];
+
+    /// The name in scenario files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Load => "load",
+            Self::InitStart => "init-start",
+            Self::InitEnd => "init-end",
+            Self::Trigger => "trigger",
+            Self::FirstArmed => "first-armed",
+            Self::LastArmed => "last-armed",
+            Self::FirstStarted => "first-started",
+            Self::LastStarted => "last-started",
+            Self::FirstEnded => "first-ended",
+            Self::LastEnded => "last-ended",
+            Self::Unload => "unload",
+            Self::Unloaded => "unloaded",
+        }
+    }
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Errno {
+    /// Every number a scenario can name, in order.
+    pub const ALL: [Self; 11] = [
+        Self::EPERM,
+        Self::ENOENT,
+        Self::ENXIO,
+        Self::ENOEXEC,
+        Self::EAGAIN,
+        Self::ENOMEM,
+        Self::EBUSY,
+        Self::EEXIST,
+        Self::ENODEV,
+        Self::EINVAL,
+        Self::ERANGE,
+    ];
+
+    /// The name in scenario files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::EPERM => "EPERM",
+            Self::ENOENT => "ENOENT",
+            Self::ENXIO => "ENXIO",
+            Self::ENOEXEC => "ENOEXEC",
+            Self::EAGAIN => "EAGAIN",
+            Self::ENOMEM => "ENOMEM",
+            Self::EBUSY => "EBUSY",
+            Self::EEXIST => "EEXIST",
+            Self::ENODEV => "ENODEV",
+            Self::EINVAL => "EINVAL",
+            Self::ERANGE => "ERANGE",
+        }
+    }
+
+    /// The number, positive.
+    #[must_use]
+    pub const fn number(self) -> i32 {
+        match self {
+            Self::EPERM => 1,
+            Self::ENOENT => 2,
+            Self::ENXIO => 6,
+            Self::ENOEXEC => 8,
+            Self::EAGAIN => 11,
+            Self::ENOMEM => 12,
+            Self::EBUSY => 16,
+            Self::EEXIST => 17,
+            Self::ENODEV => 19,
+            Self::EINVAL => 22,
+            Self::ERANGE => 34,
+        }
+    }
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One line, such as `main: lateness of queued: each at least 0ns, at most 8ms`.
+impl fmt::Display for Expectation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(phase) = self.phase() {
+            write!(f, "{phase}: ")?;
+        }
+        match self {
+            Self::Count(expected) => write!(f, "count of {}: {}", expected.of, expected.bounds),
+            Self::Order(expected) => write!(f, "order by {}: {}", expected.by, expected.ids),
+            Self::Interval(expected) => {
+                write!(f, "interval from {} to {}: ", expected.from, expected.to)?;
+                write_spread(f, expected.each, &expected.percentiles, None)
+            }
+            Self::Lateness(expected) => {
+                write!(f, "lateness of {}: ", expected.of)?;
+                write_spread(f, expected.each, &expected.percentiles, None)
+            }
+            Self::Duration(expected) => {
+                write!(f, "duration of {}: ", expected.of)?;
+                write_spread(f, expected.each, &expected.percentiles, expected.total_max)
+            }
+            Self::Window(expected) => {
+                write!(
+                    f,
+                    "window from {} to {}: {}",
+                    expected.from, expected.to, expected.bounds
+                )
+            }
+            Self::Concurrency(expected) => write!(f, "concurrency: {}", expected.bounds),
+            Self::Difference(expected) => {
+                let (first, second) = &expected.between;
+                write!(
+                    f,
+                    "difference of {}, {first} minus {second}: {}",
+                    expected.of, expected.bounds
+                )
+            }
+            Self::Leaks(expected) => write!(f, "leaks: {}", expected.bounds),
+            Self::Load(expected) => write!(f, "load: refused with {}", expected.error),
+        }
+    }
+}
+
+/// Writes what holds for each time, for percentiles and for the sum.
+fn write_spread(
+    f: &mut fmt::Formatter<'_>,
+    each: Bounds,
+    percentiles: &[PercentileBounds],
+    total_max: Option<Nanos>,
+) -> fmt::Result {
+    let each = (!each.is_empty()).then(|| format!("each {each}"));
+    let percentiles = percentiles
+        .iter()
+        .map(|entry| format!("{} {}", entry.p, entry.bounds));
+    let total = total_max.map(|most| format!("in total at most {most}"));
+    let parts: Vec<String> = each.into_iter().chain(percentiles).chain(total).collect();
+    f.write_str(&parts.join("; "))
+}
+
+impl fmt::Display for Bounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.min, self.max) {
+            (Some(min), Some(max)) => write!(f, "at least {min}, at most {max}"),
+            (Some(min), None) => write!(f, "at least {min}"),
+            (None, Some(max)) => write!(f, "at most {max}"),
+            (None, None) => f.write_str("any"),
+        }
+    }
+}
+
+impl fmt::Display for CountBounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.at_least, self.at_most) {
+            (Some(least), Some(most)) if least == most => write!(f, "equals {least}"),
+            (Some(least), Some(most)) => write!(f, "at least {least}, at most {most}"),
+            (Some(least), None) => write!(f, "at least {least}"),
+            (None, Some(most)) => write!(f, "at most {most}"),
+            (None, None) => f.write_str("any"),
+        }
+    }
+}
+
+impl fmt::Display for CountOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Armed => f.write_str("armed"),
+            Self::Queued => f.write_str("queued"),
+            Self::Started => f.write_str("started"),
+            Self::Ended => f.write_str("ended"),
+            Self::Cancelled => f.write_str("cancelled"),
+            Self::Function(name) => f.write_str(name),
+        }
+    }
+}
+
+impl fmt::Display for DurationOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Init => f.write_str("init"),
+            Self::Item => f.write_str("item"),
+            Self::Function(name) => f.write_str(name),
+        }
+    }
+}
+
+impl fmt::Display for DifferenceOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Init => f.write_str("init"),
+            Self::Window { from, to } => write!(f, "window from {from} to {to}"),
+        }
+    }
+}
+
+impl fmt::Display for IdOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ascending => f.write_str("ascending ids"),
+            Self::Descending => f.write_str("descending ids"),
+            Self::Listed(ids) => write!(f, "{ids:?}"),
+        }
+    }
+}

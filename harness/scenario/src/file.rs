@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The shape of a scenario file: its keys and where they may stand, before any value is understood.
+//!
+//! In: YAML. Out: texts with their places. Scalars stay the text that was written, so YAML's own ideas of numbers
+//! and booleans do not apply. `lower` gives the texts their meaning.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::yaml::Located;
+
+/// A scalar as written.
+pub(crate) type Text = Located<String>;
+
+/// A key's value, if the key is there. A key without a value is a mistake, not an absent key.
+#[derive(Clone, Debug)]
+pub(crate) struct Given<T>(pub(crate) Option<Located<T>>);
+
+impl<T> Default for Given<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+/// A list whose entries know their places.
+pub(crate) type List<T> = Vec<Located<T>>;
+
+/// `name`, or `{ name: value }`.
+///
+/// Not a derived enum: given a bare name where a value is due, the YAML crate would take the value from what comes
+/// next in the file.
+#[derive(Debug)]
+pub(crate) struct Choice<T> {
+    pub(crate) name: String,
+    pub(crate) value: Option<Located<T>>,
+}
+
+/// The name of an order, or a list of ids.
+#[derive(Debug)]
+pub(crate) enum IdsBlock {
+    Named(String),
+    Listed(Vec<Text>),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct ScenarioFile {
+    pub(crate) summary: Given<String>,
+    pub(crate) clock: Given<String>,
+    pub(crate) machine: Given<MachineBlock>,
+    pub(crate) trace: Given<TraceBlock>,
+    pub(crate) deadline: Given<String>,
+    pub(crate) workload: Given<WorkloadBlock>,
+    pub(crate) until: Given<Choice<String>>,
+    pub(crate) phases: Given<List<PhaseBlock>>,
+    pub(crate) expect: Given<List<ExpectBlock>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct MachineBlock {
+    pub(crate) name: Given<String>,
+    pub(crate) cpus: Given<String>,
+    pub(crate) memory: Given<String>,
+    pub(crate) command_line: Given<Vec<Text>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct TraceBlock {
+    pub(crate) functions: Given<Vec<Text>>,
+    pub(crate) events: Given<Vec<Text>>,
+    pub(crate) buffer: Given<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct PhaseBlock {
+    pub(crate) name: Given<String>,
+    pub(crate) workload: Given<WorkloadBlock>,
+    pub(crate) until: Given<Choice<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct WorkloadBlock {
+    pub(crate) mode: Given<String>,
+    pub(crate) arrangement: Given<String>,
+    pub(crate) items: Given<String>,
+    pub(crate) delay: Given<String>,
+    pub(crate) step: Given<String>,
+    pub(crate) body: Given<Choice<String>>,
+    pub(crate) queue: Given<Choice<OwnQueueBlock>>,
+    pub(crate) start: Given<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct OwnQueueBlock {
+    pub(crate) max_active: Given<String>,
+}
+
+/// An entry of `expect`; exactly one key may be given.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct ExpectBlock {
+    pub(crate) count: Given<CountBlock>,
+    pub(crate) order: Given<OrderBlock>,
+    pub(crate) interval: Given<IntervalBlock>,
+    pub(crate) lateness: Given<LatenessBlock>,
+    pub(crate) duration: Given<DurationBlock>,
+    pub(crate) window: Given<WindowBlock>,
+    pub(crate) concurrency: Given<ConcurrencyBlock>,
+    pub(crate) difference: Given<DifferenceBlock>,
+    pub(crate) leaks: Given<LeaksBlock>,
+    pub(crate) load: Given<LoadBlock>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct CountBlock {
+    pub(crate) phase: Given<String>,
+    pub(crate) of: Given<Choice<String>>,
+    pub(crate) equals: Given<String>,
+    pub(crate) at_least: Given<String>,
+    pub(crate) at_most: Given<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct OrderBlock {
+    pub(crate) phase: Given<String>,
+    pub(crate) by: Given<String>,
+    pub(crate) ids: Given<IdsBlock>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct IntervalBlock {
+    pub(crate) phase: Given<String>,
+    pub(crate) from: Given<String>,
+    pub(crate) to: Given<String>,
+    pub(crate) min: Given<String>,
+    pub(crate) max: Given<String>,
+    pub(crate) percentiles: Given<List<PercentileBlock>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct LatenessBlock {
+    pub(crate) phase: Given<String>,
+    pub(crate) of: Given<String>,
+    pub(crate) min: Given<String>,
+    pub(crate) max: Given<String>,
+    pub(crate) percentiles: Given<List<PercentileBlock>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct PercentileBlock {
+    pub(crate) p: Given<String>,
+    pub(crate) min: Given<String>,
+    pub(crate) max: Given<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct DurationBlock {
+    pub(crate) phase: Given<String>,
+    pub(crate) of: Given<Choice<String>>,
+    pub(crate) min: Given<String>,
+    pub(crate) max: Given<String>,
+    pub(crate) total_max: Given<String>,
+    pub(crate) percentiles: Given<List<PercentileBlock>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct WindowBlock {
+    pub(crate) phase: Given<String>,
+    pub(crate) from: Given<String>,
+    pub(crate) to: Given<String>,
+    pub(crate) min: Given<String>,
+    pub(crate) max: Given<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct ConcurrencyBlock {
+    pub(crate) phase: Given<String>,
+    pub(crate) equals: Given<String>,
+    pub(crate) at_least: Given<String>,
+    pub(crate) at_most: Given<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct DifferenceBlock {
+    pub(crate) of: Given<DifferenceOfBlock>,
+    pub(crate) between: Given<Vec<Text>>,
+    pub(crate) min: Given<String>,
+    pub(crate) max: Given<String>,
+}
+
+/// What `difference` compares; exactly one key may be given.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct DifferenceOfBlock {
+    pub(crate) duration: Given<String>,
+    pub(crate) window: Given<SpanBlock>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct SpanBlock {
+    pub(crate) from: Given<String>,
+    pub(crate) to: Given<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct LeaksBlock {
+    pub(crate) equals: Given<String>,
+    pub(crate) at_least: Given<String>,
+    pub(crate) at_most: Given<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct LoadBlock {
+    pub(crate) phase: Given<String>,
+    pub(crate) error: Given<String>,
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Given<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Located::deserialize(deserializer).map(|located| Self(Some(located)))
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Choice<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ChoiceVisitor(PhantomData))
+    }
+}
+
+impl<'de> Deserialize<'de> for IdsBlock {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(IdsVisitor)
+    }
+}
+
+/// Visits every kind of scalar as a name, so that `lower` refuses it at its own place and says what is allowed.
+macro_rules! visit_scalars_as_names {
+    ($name:path, $value:ty) => {
+        fn visit_str<E>(self, name: &str) -> Result<$value, E> {
+            Ok($name(name.to_owned()))
+        }
+
+        fn visit_bool<E>(self, value: bool) -> Result<$value, E> {
+            Ok($name(value.to_string()))
+        }
+
+        fn visit_i64<E>(self, value: i64) -> Result<$value, E> {
+            Ok($name(value.to_string()))
+        }
+
+        fn visit_u64<E>(self, value: u64) -> Result<$value, E> {
+            Ok($name(value.to_string()))
+        }
+
+        fn visit_f64<E>(self, value: f64) -> Result<$value, E> {
+            Ok($name(value.to_string()))
+        }
+
+        fn visit_unit<E>(self) -> Result<$value, E> {
+            Ok($name(String::new()))
+        }
+    };
+}
+
+struct ChoiceVisitor<T>(PhantomData<T>);
+
+impl<T> Choice<T> {
+    fn bare(name: String) -> Self {
+        Self { name, value: None }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ChoiceVisitor<T> {
+    type Value = Choice<T>;
+
+    visit_scalars_as_names!(Choice::bare, Choice<T>);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name, or one `name: value`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Choice<T>, A::Error> {
+        let Some(name) = map.next_key()? else {
+            return Ok(Choice::bare(String::new()));
+        };
+        let value = Some(map.next_value()?);
+        match map.next_key::<String>()? {
+            None => Ok(Choice { name, value }),
+            Some(second) => Err(A::Error::custom(format_args!(
+                "`{second}` stands beside `{name}`, but only one key may be given"
+            ))),
+        }
+    }
+}
+
+struct IdsVisitor;
+
+impl<'de> Visitor<'de> for IdsVisitor {
+    type Value = IdsBlock;
+
+    visit_scalars_as_names!(IdsBlock::Named, IdsBlock);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ascending, descending, or a list of item ids")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<IdsBlock, A::Error> {
+        let mut ids = Vec::new();
+        while let Some(id) = list.next_element()? {
+            ids.push(id);
+        }
+        Ok(IdsBlock::Listed(ids))
+    }
+}

@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Gives a scenario file its meaning: every rule a file has to follow beyond its shape stands here.
+//!
+//! In: the texts of a file with their places. Out: a [`Scenario`] with its defaults filled in, or the first mistake.
+
+mod expect;
+mod value;
+mod workload;
+
+use std::ops::RangeInclusive;
+
+use self::value::{Grammar, LONGEST, Result, duration, entries, one_of, size, spelled, whole};
+use crate::error::{Mistake, Place};
+use crate::file::{
+    Choice, Given, List, MachineBlock, PhaseBlock, ScenarioFile, Text, TraceBlock, WorkloadBlock,
+};
+use crate::yaml::Located;
+use crate::{Bytes, Clock, Machine, Nanos, Phase, Scenario, Trace, Until};
+
+const MIB: u64 = 1 << 20;
+
+/// The smallest guest the project's kernels boot in, to the largest a test machine is likely to have.
+const MEMORY: RangeInclusive<Bytes> = Bytes(64 * MIB)..=Bytes(64 << 30);
+
+/// Room for a few sub-buffers on each of 16 CPUs, to what a guest can spare.
+const BUFFER: RangeInclusive<Bytes> = Bytes(MIB)..=Bytes(1 << 30);
+
+/// The size of a page, and so of a sub-buffer, on x86_64.
+const PAGE: Bytes = Bytes(4096);
+
+/// The default of `trace.buffer`.
+const DEFAULT_BUFFER: Bytes = Bytes(64 * MIB);
+
+/// The default of `deadline`.
+const DEFAULT_DEADLINE: Nanos = Nanos(60_000_000_000);
+
+/// The most entries of `phases`.
+const MAX_PHASES: usize = 16;
+
+/// The most entries of `expect`.
+const MAX_EXPECTATIONS: usize = 256;
+
+/// The most entries of any other list.
+const MAX_ENTRIES: usize = 64;
+
+/// The most bytes all of `command-line` may have: half of `COMMAND_LINE_SIZE` of x86 (`asm/setup.h`, Linux 7.3).
+const MAX_COMMAND_LINE: usize = 1024;
+
+/// The phase of a file that names none.
+const ONLY_PHASE: &str = "main";
+
+const SUMMARY: Grammar = Grammar {
+    what: "a summary",
+    longest: 200,
+    allowed: "one line of text",
+    is_valid: |text| !text.trim().is_empty() && !text.contains(char::is_control),
+};
+
+const MACHINE: Grammar = Grammar {
+    what: "the name of a machine",
+    longest: 64,
+    allowed: "lower-case letters, digits, `_` and `-`",
+    is_valid: |text| {
+        text.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-')
+        })
+    },
+};
+
+const PHASE: Grammar = Grammar {
+    what: "the name of a phase",
+    longest: 32,
+    allowed: "lower-case letters, digits and `-`",
+    is_valid: |text| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    },
+};
+
+/// `set_ftrace_filter` would take more: `!` negates, `:` begins a command. A scenario only ever adds functions.
+const FUNCTION_GLOB: Grammar = Grammar {
+    what: "a glob of function names",
+    longest: 128,
+    allowed: "letters, digits, `_`, `.`, `$` and the wildcards `*`, `?`, `[a-z]`",
+    is_valid: |text| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_.$*?[]-".contains(&byte))
+    },
+};
+
+const EVENT: Grammar = Grammar {
+    what: "an event",
+    longest: 128,
+    allowed: "`system` or `system:event` of letters, digits, `_`, `-` and the wildcards `*`, `?`",
+    is_valid: |text| {
+        let (system, event) = text.split_once(':').unwrap_or((text, "*"));
+        [system, event].into_iter().all(|part| {
+            !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"_-*?".contains(&byte))
+        })
+    },
+};
+
+const KERNEL_PARAMETER: Grammar = Grammar {
+    what: "a kernel parameter",
+    longest: 256,
+    allowed: "one word of printable ASCII without spaces and quotes",
+    is_valid: |text| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'"')
+    },
+};
+
+/// Parameters the harness sets itself; a second value would break the run in ways that are hard to see.
+const RESERVED_PARAMETERS: [&str; 6] =
+    ["--", "init", "rdinit", "memmap", "trace_instance", "initrd"];
+
+/// Gives the whole file its meaning under the name `name`.
+pub(crate) fn scenario(name: &str, file: ScenarioFile) -> Result<Scenario> {
+    let start = Place::START;
+    let summary = spelled(&file.summary.required("summary", start)?, &SUMMARY)?;
+    let clock = file.clock.read_if_given(clock)?.unwrap_or_default();
+    let machine = machine(file.machine)?;
+    let trace = trace(file.trace, machine.memory)?;
+    let deadline = file
+        .deadline
+        .read_if_given(|text| duration(text, Nanos(1)..=LONGEST))?
+        .unwrap_or(DEFAULT_DEADLINE);
+    let phases = phases(file.workload, file.until, file.phases)?;
+    fits_deadline(&phases, deadline)?;
+    let phases: Vec<Phase> = phases.into_iter().map(|phase| phase.value).collect();
+    let expect = file.expect.required("expect", start)?;
+    has_entries("expect", &expect, 1..=MAX_EXPECTATIONS)?;
+    let context = expect::Context {
+        phases: &phases,
+        command_line: &machine.command_line,
+    };
+    let expect = expect
+        .value
+        .into_iter()
+        .map(|entry| context.expectation(entry))
+        .collect::<Result<_>>()?;
+    Ok(Scenario {
+        name: name.to_owned(),
+        summary,
+        clock,
+        machine,
+        trace,
+        phases,
+        deadline,
+        expect,
+    })
+}
+
+fn clock(text: &Text) -> Result<Clock> {
+    one_of(
+        text.place,
+        "clock",
+        &text.value,
+        &[("exact", Clock::Exact), ("wall", Clock::Wall)],
+    )
+}
+
+fn machine(given: Given<MachineBlock>) -> Result<Machine> {
+    let block = given.0.map(|block| block.value).unwrap_or_default();
+    Ok(Machine {
+        name: block
+            .name
+            .read_if_given(|text| spelled(text, &MACHINE))?
+            .unwrap_or_else(|| "x86_64".to_owned()),
+        cpus: block
+            .cpus
+            .read_if_given(|text| whole(text, 1..=Machine::MAX_CPUS))?
+            .unwrap_or(1),
+        memory: block
+            .memory
+            .read_if_given(|text| size(text, MEMORY, Bytes(MIB)))?,
+        command_line: block
+            .command_line
+            .read_if_given(command_line)?
+            .unwrap_or_default(),
+    })
+}
+
+fn command_line(list: &Located<Vec<Text>>) -> Result<Vec<String>> {
+    has_entries("command-line", list, 0..=MAX_ENTRIES)?;
+    let words = list
+        .value
+        .iter()
+        .map(kernel_parameter)
+        .collect::<Result<Vec<_>>>()?;
+    let bytes: usize = words.iter().map(|word| word.len() + 1).sum();
+    if bytes > MAX_COMMAND_LINE {
+        let message = format!("command-line is {bytes} bytes long");
+        return Err(
+            Mistake::new(list.place, message).allow(format!("at most {MAX_COMMAND_LINE} bytes"))
+        );
+    }
+    Ok(words)
+}
+
+fn kernel_parameter(text: &Text) -> Result<String> {
+    let word = spelled(text, &KERNEL_PARAMETER)?;
+    let key = word.split('=').next().unwrap_or(&word);
+    if RESERVED_PARAMETERS.contains(&key) {
+        let message = format!("`{key}` is the harness's own to set");
+        let allowed = format!("any parameter but {}", RESERVED_PARAMETERS.join(", "));
+        return Err(Mistake::new(text.place, message).allow(allowed));
+    }
+    Ok(word)
+}
+
+fn trace(given: Given<TraceBlock>, memory: Option<Bytes>) -> Result<Trace> {
+    let block = given.0.map(|block| block.value).unwrap_or_default();
+    Ok(Trace {
+        functions: block
+            .functions
+            .read_if_given(|list| {
+                // An empty filter would trace every function there is.
+                has_entries("functions", list, 1..=MAX_ENTRIES)?;
+                list.value
+                    .iter()
+                    .map(|text| spelled(text, &FUNCTION_GLOB))
+                    .collect()
+            })?
+            .unwrap_or_else(|| vec!["deferred_*".to_owned()]),
+        events: block
+            .events
+            .read_if_given(|list| {
+                has_entries("events", list, 0..=MAX_ENTRIES)?;
+                list.value
+                    .iter()
+                    .map(|text| spelled(text, &EVENT))
+                    .collect()
+            })?
+            .unwrap_or_default(),
+        buffer: block
+            .buffer
+            .read_if_given(|text| buffer(text, memory))?
+            .unwrap_or(DEFAULT_BUFFER),
+    })
+}
+
+fn buffer(text: &Text, memory: Option<Bytes>) -> Result<Bytes> {
+    let buffer = size(text, BUFFER, PAGE)?;
+    match memory {
+        Some(memory) if buffer.0 > memory.0 / 2 => {
+            let message = format!("a buffer of {buffer} is more than half of the guest's {memory}");
+            Err(Mistake::new(text.place, message).allow(format!("at most {}", Bytes(memory.0 / 2))))
+        }
+        _ => Ok(buffer),
+    }
+}
+
+/// The phases, each with its place, from either `workload` with `until` or from `phases`.
+fn phases(
+    workload: Given<WorkloadBlock>,
+    until: Given<Choice<String>>,
+    phases: Given<List<PhaseBlock>>,
+) -> Result<Vec<Located<Phase>>> {
+    match (workload.0, phases.0) {
+        (Some(workload), None) => {
+            let place = workload.place;
+            let phase = Phase {
+                name: ONLY_PHASE.to_owned(),
+                workload: workload::workload(workload)?,
+                until: until.read_if_given(self::until)?.unwrap_or_default(),
+            };
+            Ok(vec![Located {
+                value: phase,
+                place,
+            }])
+        }
+        (None, Some(list)) => {
+            if let Some(place) = until.place() {
+                let message = "`until` beside `phases` belongs to no phase";
+                return Err(Mistake::new(place, message).allow("`until` within an entry of phases"));
+            }
+            has_entries("phases", &list, 1..=MAX_PHASES)?;
+            let phases = list
+                .value
+                .into_iter()
+                .map(phase)
+                .collect::<Result<Vec<_>>>()?;
+            have_unique_names(&phases)?;
+            Ok(phases)
+        }
+        (Some(_), Some(list)) => {
+            let message = "both `workload` and `phases` are given";
+            Err(Mistake::new(list.place, message)
+                .allow("`workload` for one phase, or `phases` for several"))
+        }
+        (None, None) => {
+            let message = "neither `workload` nor `phases` is given";
+            Err(Mistake::new(Place::START, message)
+                .allow("`workload` for one phase, or `phases` for several"))
+        }
+    }
+}
+
+fn phase(block: Located<PhaseBlock>) -> Result<Located<Phase>> {
+    let Located {
+        value: block,
+        place,
+    } = block;
+    let name = block.name.required("name", place)?;
+    Ok(Located {
+        place: name.place,
+        value: Phase {
+            name: spelled(&name, &PHASE)?,
+            workload: workload::workload(block.workload.required("workload", place)?)?,
+            until: block.until.read_if_given(until)?.unwrap_or_default(),
+        },
+    })
+}
+
+fn until(choice: &Located<Choice<String>>) -> Result<Until> {
+    let Choice { name, value } = &choice.value;
+    let holds = one_of(
+        choice.place,
+        "value",
+        name,
+        &[("done", false), ("hold", true)],
+    )?;
+    match (holds, value) {
+        (false, None) => Ok(Until::Done),
+        (false, Some(value)) => Err(workload::takes_no_value(value.place, "until", name)),
+        (true, Some(text)) => Ok(Until::Hold(duration(text, Nanos(0)..=LONGEST)?)),
+        (true, None) => {
+            Err(Mistake::new(choice.place, "until `hold` needs a duration").allow("{ hold: 20ms }"))
+        }
+    }
+}
+
+fn have_unique_names(phases: &[Located<Phase>]) -> Result<()> {
+    for (position, phase) in phases.iter().enumerate() {
+        let name = &phase.value.name;
+        let earlier = phases
+            .iter()
+            .take(position)
+            .find(|earlier| earlier.value.name == *name);
+        if let Some(earlier) = earlier {
+            let message = format!(
+                "phase `{name}` is already there in line {}",
+                earlier.place.line
+            );
+            return Err(
+                Mistake::new(phase.place, message).allow("a name of its own for each phase")
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a plan that cannot end before its deadline.
+fn fits_deadline(phases: &[Located<Phase>], deadline: Nanos) -> Result<()> {
+    let mut total = Nanos(0);
+    for phase in phases {
+        let least = match phase.value.until {
+            Until::Done => phase.value.workload.shortest_run(),
+            Until::Hold(hold) => hold,
+        };
+        total = total.saturating_add(least);
+        if total >= deadline {
+            let message = format!(
+                "the plan takes at least {total} of guest time up to the end of this phase"
+            );
+            return Err(Mistake::new(phase.place, message)
+                .allow(format!("less than the deadline, {deadline}")));
+        }
+    }
+    Ok(())
+}
+
+fn has_entries<T>(key: &str, list: &Located<Vec<T>>, range: RangeInclusive<usize>) -> Result<()> {
+    let count = list.value.len();
+    if range.contains(&count) {
+        return Ok(());
+    }
+    let message = format!("`{key}` has {}", entries(count));
+    let allowed = format!("{} to {} entries", range.start(), range.end());
+    Err(Mistake::new(list.place, message).allow(allowed))
+}

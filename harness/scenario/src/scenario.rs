@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! A scenario: the machine, what is traced, the phases to run, and what is expected of them.
+//!
+//! In: made by [`crate::parse`], which validates it. Out: plain values; as JSON this is plan.json.
+//! Does not parse (`file`), does not validate (`lower`).
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Bytes, Expectation, Nanos, Workload};
+
+/// One scenario with every default filled in.
+///
+/// `Deserialize` reads plan.json, which is written from a validated scenario; it does not validate again.
+/// Scenario files go through [`crate::parse`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Scenario {
+    /// The path below `scenarios/` without `.yaml`, such as `delayed-work/accuracy`.
+    pub name: String,
+    /// One sentence: the fact that holds when the scenario passes.
+    pub summary: String,
+    /// How the guest's time runs.
+    pub clock: Clock,
+    /// The guest.
+    pub machine: Machine,
+    /// What is recorded.
+    pub trace: Trace,
+    /// One or more loads of the module, in order; names are unique.
+    pub phases: Vec<Phase>,
+    /// Guest time the whole plan may take.
+    pub deadline: Nanos,
+    /// What must hold; never empty.
+    pub expect: Vec<Expectation>,
+}
+
+/// How the guest's time runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Clock {
+    /// By instructions executed: the same in every run, to the nanosecond.
+    #[default]
+    Exact,
+    /// By the host's clock.
+    Wall,
+}
+
+/// The guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Machine {
+    /// The name of a file in `vm/machines/`, without `.toml`.
+    pub name: String,
+    /// Virtual CPUs, 1 to [`Machine::MAX_CPUS`].
+    pub cpus: u32,
+    /// Guest memory, where it is not the machine file's.
+    pub memory: Option<Bytes>,
+    /// Kernel parameters besides the harness's own.
+    pub command_line: Vec<String>,
+}
+
+/// What is recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Trace {
+    /// Globs of the functions under function_graph, as `set_ftrace_filter` takes them.
+    pub functions: Vec<String>,
+    /// Events besides the harness's own: `system` or `system:event`, as `set_event` takes them.
+    pub events: Vec<String>,
+    /// The ring buffer's size, all CPUs together.
+    pub buffer: Bytes,
+}
+
+/// One load of the module with one workload, and its unload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Phase {
+    /// Lower-case letters, digits and `-`; `main` when the file names none.
+    pub name: String,
+    /// What the module does.
+    pub workload: Workload,
+    /// When the module is unloaded.
+    pub until: Until,
+}
+
+/// When a phase's module is unloaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Until {
+    /// Once every item has ended.
+    #[default]
+    Done,
+    /// After this much guest time, whatever is still pending.
+    Hold(Nanos),
+}
+
+impl Scenario {
+    /// The phase with this name.
+    #[must_use]
+    pub fn phase(&self, name: &str) -> Option<&Phase> {
+        self.phases.iter().find(|phase| phase.name == name)
+    }
+}
+
+impl Machine {
+    /// The most CPUs: `CONFIG_NR_CPUS` in `kbuild/config`.
+    pub const MAX_CPUS: u32 = 16;
+}

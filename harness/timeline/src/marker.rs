@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Parses the markers that the agent writes to `trace_marker`.
+//!
+//! In: the text of one `print` record. Out: the markers in it.
+//! Does not: check their order.
+//! Source: the agent's protocol, `deferinit: VERB [ARGUMENT]`, one on each line.
+
+use crate::FinishCause;
+
+/// How each marker begins; other writers' lines do not.
+const PREFIX: &str = "deferinit: ";
+
+/// One line of the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Marker<'a> {
+    PhaseBegin(&'a str),
+    Load,
+    Loaded(i64),
+    Trigger,
+    Finish(FinishCause),
+    Unload,
+    Unloaded(i64),
+    PhaseEnd(&'a str),
+    /// Ours by its prefix, but none of the above.
+    Unknown(&'a str),
+}
+
+/// The markers in a record's text; lines of other writers are left out.
+pub(crate) fn markers(text: &str) -> impl Iterator<Item = Marker<'_>> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix(PREFIX))
+        .map(parse)
+}
+
+fn parse(line: &str) -> Marker<'_> {
+    let line = line.trim_end_matches(['\0', ' ']);
+    let (verb, argument) = match line.split_once(' ') {
+        Some((verb, argument)) => (verb, Some(argument)),
+        None => (line, None),
+    };
+    let status = argument.and_then(|argument| argument.parse::<i64>().ok());
+    match (verb, argument, status) {
+        ("phase-begin", Some(name), _) => Marker::PhaseBegin(name),
+        ("phase-end", Some(name), _) => Marker::PhaseEnd(name),
+        ("loaded", _, Some(status)) => Marker::Loaded(status),
+        ("unloaded", _, Some(status)) => Marker::Unloaded(status),
+        ("load", None, _) => Marker::Load,
+        ("unload", None, _) => Marker::Unload,
+        ("trigger", None, _) => Marker::Trigger,
+        ("done", None, _) => Marker::Finish(FinishCause::Done),
+        ("held", None, _) => Marker::Finish(FinishCause::Held),
+        ("deadline", None, _) => Marker::Finish(FinishCause::Deadline),
+        _ => Marker::Unknown(line),
+    }
+}
+
+impl Marker<'_> {
+    /// The line as the agent wrote it, without its prefix.
+    pub(crate) fn line(&self) -> String {
+        match self {
+            Self::PhaseBegin(name) => format!("phase-begin {name}"),
+            Self::Load => "load".to_owned(),
+            Self::Loaded(status) => format!("loaded {status}"),
+            Self::Trigger => "trigger".to_owned(),
+            Self::Finish(cause) => cause.word().to_owned(),
+            Self::Unload => "unload".to_owned(),
+            Self::Unloaded(status) => format!("unloaded {status}"),
+            Self::PhaseEnd(name) => format!("phase-end {name}"),
+            Self::Unknown(line) => (*line).to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Marker, markers};
+    use crate::FinishCause;
+
+    #[test]
+    fn every_marker_is_read_and_written_alike() {
+        let cases = [
+            ("phase-begin main", Marker::PhaseBegin("main")),
+            ("load", Marker::Load),
+            ("loaded -22", Marker::Loaded(-22)),
+            ("trigger", Marker::Trigger),
+            ("done", Marker::Finish(FinishCause::Done)),
+            ("held", Marker::Finish(FinishCause::Held)),
+            ("deadline", Marker::Finish(FinishCause::Deadline)),
+            ("unload", Marker::Unload),
+            ("unloaded 0", Marker::Unloaded(0)),
+            ("phase-end main", Marker::PhaseEnd("main")),
+        ];
+        for (line, marker) in cases {
+            let text = format!("deferinit: {line}\n");
+            assert_eq!(markers(&text).collect::<Vec<_>>(), [marker]);
+            assert_eq!(marker.line(), line);
+        }
+    }
+
+    #[test]
+    fn malformed_marker_is_unknown_and_foreign_text_is_none() {
+        for line in [
+            "loaded",
+            "loaded x",
+            "load now",
+            "phase-begin",
+            "",
+            "explode",
+        ] {
+            let text = format!("deferinit: {line}");
+            assert_eq!(
+                markers(&text).collect::<Vec<_>>(),
+                [Marker::Unknown(line)],
+                "{line}"
+            );
+        }
+        assert_eq!(markers("hello\n deferinit: load").count(), 0);
+    }
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! PID 1 of the guest: loads the module, arms ftrace, runs the plan, sends results, powers off.
+//!
+//! In: the plan, from fw_cfg. Out: frames on the result port, and markers in the trace. It knows no
+//! scenario and judges nothing. Nothing is sent while the measured window is open, except where the
+//! module lies, between the end of its work and its unload.
+
+mod files;
+mod guest;
+mod phases;
+mod results;
+mod tracing;
+
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use deferinit_protocol::{EVENTS_MODULE_PATH, Message, PhaseEnd, Plan};
+
+use crate::phases::Step;
+use crate::results::Results;
+use crate::tracing::Instance;
+
+fn main() {
+    // The result of a run that could not even open its port is the console log.
+    if let Err(error) = run() {
+        eprintln!("deferinit-agent: {error:#}");
+    }
+    guest::power_off();
+}
+
+fn run() -> Result<()> {
+    guest::mount_file_systems()?;
+    let mut results = Results::open()?;
+    if let Err(error) = run_plan(&mut results) {
+        results.send(&Message::Failed {
+            message: format!("{error:#}"),
+        })?;
+    }
+    Ok(())
+}
+
+fn run_plan(results: &mut Results) -> Result<()> {
+    let plan = guest::read_plan()?;
+    let instance = Instance::find_or_create(&plan.trace)?;
+    load_events()?;
+    results.send(&guest::hello(instance.capture())?)?;
+    if plan.leak_scan {
+        files::forget_leaks()?;
+    }
+    instance.send_description(&plan.trace, results)?;
+    instance.arm(&plan.trace)?;
+    instance.switch_on()?;
+    let end = supervise(&plan, &instance, results)?;
+    instance.switch_off()?;
+
+    instance.send_result(results)?;
+    files::send_kernel_log(results)?;
+    // A module that is stuck cannot be searched for leaks: its objects are still in use.
+    if plan.leak_scan && end == PhaseEnd::Complete {
+        files::send_leaks(results)?;
+    }
+    results.send(&Message::Finished { end })
+}
+
+/// Loads the module that owns the trace events. It stays: unloading it would empty the trace.
+fn load_events() -> Result<()> {
+    let returned = phases::load_module(EVENTS_MODULE_PATH, "")?;
+    ensure!(
+        returned == 0,
+        "the kernel refused {EVENTS_MODULE_PATH} with errno {}",
+        -returned
+    );
+    Ok(())
+}
+
+/// Runs the phases in a thread of their own: a system call that never returns must not keep PID 1
+/// from reporting it.
+fn supervise(plan: &Plan, instance: &Instance, results: &mut Results) -> Result<PhaseEnd> {
+    let (sender, receiver) = channel();
+    let mut markers = instance.markers()?;
+    let phases = plan.phases.clone();
+    let filter = instance.filter_file();
+    thread::Builder::new()
+        .name("phases".to_owned())
+        .spawn(move || phases::run(&phases, &mut markers, &filter, &sender))
+        .context("cannot start the thread that runs the phases")?;
+
+    let begin = Instant::now();
+    let mut waiting_for = "the first phase".to_owned();
+    loop {
+        let left = Duration::from_nanos(plan.deadline_ns).saturating_sub(begin.elapsed());
+        match receiver.recv_timeout(left) {
+            Ok(Step::Waiting(what)) => waiting_for = what,
+            Ok(Step::Report(message)) => results.send(&message)?,
+            Ok(Step::ReportFile(file, content)) => results.send_bytes(file, &content)?,
+            Ok(Step::Ended(outcome)) => {
+                outcome?;
+                return Ok(PhaseEnd::Complete);
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                instance.markers()?.write("deadline")?;
+                if let Some(state) = phases::module_state() {
+                    waiting_for = format!("{waiting_for} ({state})");
+                }
+                return Ok(PhaseEnd::Deadline { waiting_for });
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                anyhow::bail!(
+                    "the thread that runs the phases died while waiting for {waiting_for}"
+                );
+            }
+        }
+    }
+}

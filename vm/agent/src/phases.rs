@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Goes through the phases: load the module, let it work, unload it.
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::mpsc::Sender;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use deferinit_protocol::{FileKind, MODULE, MODULE_PATH, Message, Phase, Section, Until};
+use nix::errno::Errno;
+use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module};
+
+use crate::tracing::Markers;
+
+/// The module's folder in debugfs.
+const CONTROL: &str = "/sys/kernel/debug/test_deferred";
+
+/// What the thread tells its supervisor.
+pub(crate) enum Step {
+    /// What it is about to wait for.
+    Waiting(String),
+    /// Something to pass on to the harness.
+    Report(Message),
+    /// A file to pass on to the harness.
+    ReportFile(FileKind, Vec<u8>),
+    /// It is done with all phases, or could not go on.
+    Ended(Result<()>),
+}
+
+/// Runs `phases` in order. `filter` is the instance's `set_ftrace_filter`.
+pub(crate) fn run(phases: &[Phase], markers: &mut Markers, filter: &Path, steps: &Sender<Step>) {
+    let outcome = phases.iter().try_for_each(|phase| {
+        run_phase(phase, markers, filter, steps).with_context(|| format!("phase {}", phase.name))
+    });
+    // A supervisor that is gone has met its deadline; there is nobody left to tell.
+    drop(steps.send(Step::Ended(outcome)));
+}
+
+fn run_phase(
+    phase: &Phase,
+    markers: &mut Markers,
+    filter: &Path,
+    steps: &Sender<Step>,
+) -> Result<()> {
+    let name = phase.name.clone();
+    tell(
+        steps,
+        Step::Report(Message::PhaseBegun { name: name.clone() }),
+    )?;
+    tell(
+        steps,
+        Step::Waiting(format!("phase {name}: the load of the module")),
+    )?;
+    markers.write(&format!("phase-begin {name}"))?;
+    markers.write("load")?;
+    let loaded = load_module(MODULE_PATH, &phase.parameters)?;
+    markers.write(&format!("loaded {loaded}"))?;
+    let mut unloaded = None;
+    if loaded == 0 {
+        work(phase, markers, steps)?;
+        // After the work and before the unload: the module is there, and the window's timings are
+        // behind us.
+        tell(
+            steps,
+            Step::Report(Message::ModuleLoaded {
+                phase: name.clone(),
+                sections: sections()?,
+            }),
+        )?;
+        let functions = fs::read(filter).context("cannot read what the function filter matched")?;
+        tell(steps, Step::ReportFile(FileKind::Functions, functions))?;
+        tell(
+            steps,
+            Step::Waiting(format!("phase {name}: the unload of the module")),
+        )?;
+        markers.write("unload")?;
+        let returned = unload();
+        markers.write(&format!("unloaded {returned}"))?;
+        unloaded = Some(returned);
+    }
+    markers.write(&format!("phase-end {name}"))?;
+    tell(
+        steps,
+        Step::Report(Message::PhaseEnded {
+            name,
+            loaded,
+            unloaded,
+        }),
+    )
+}
+
+/// Lets the module work until the phase is over.
+fn work(phase: &Phase, markers: &mut Markers, steps: &Sender<Step>) -> Result<()> {
+    if phase.trigger {
+        markers.write("trigger")?;
+        fs::write(format!("{CONTROL}/trigger"), "1").context("cannot trigger the module")?;
+    }
+    match phase.until {
+        Until::Done => {
+            tell(
+                steps,
+                Step::Waiting(format!("phase {}: the end of every item", phase.name)),
+            )?;
+            let state = fs::read_to_string(format!("{CONTROL}/done"))
+                .context("cannot wait for the module")?;
+            markers.write("done")?;
+            if state.trim().is_empty() {
+                bail!("the module said nothing when asked to wait for its items");
+            }
+        }
+        Until::Hold(ns) => {
+            tell(
+                steps,
+                Step::Waiting(format!("phase {}: the end of the hold", phase.name)),
+            )?;
+            thread::sleep(Duration::from_nanos(ns));
+            markers.write("held")?;
+        }
+    }
+    Ok(())
+}
+
+/// How far the module is, in its own words; `None` if it does not say.
+pub(crate) fn module_state() -> Option<String> {
+    let state = fs::read_to_string(format!("{CONTROL}/state")).ok()?;
+    Some(state.trim_end().to_owned())
+}
+
+/// Loads a module. Returns 0 or the negative errno that the kernel gave.
+pub(crate) fn load_module(path: &str, parameters: &str) -> Result<i32> {
+    let file = File::open(path).with_context(|| format!("cannot open {path}"))?;
+    let parameters = CString::new(parameters).context("the parameters contain a NUL byte")?;
+    Ok(negative_errno(finit_module(
+        file,
+        &parameters,
+        ModuleInitFlags::empty(),
+    )))
+}
+
+/// Unloads the module. Returns 0 or the negative errno that the kernel gave.
+fn unload() -> i32 {
+    let Ok(name) = CString::new(MODULE) else {
+        return -(Errno::EINVAL as i32);
+    };
+    negative_errno(delete_module(&name, DeleteModuleFlags::O_NONBLOCK))
+}
+
+fn negative_errno(result: nix::Result<()>) -> i32 {
+    match result {
+        Ok(()) => 0,
+        Err(errno) => -(errno as i32),
+    }
+}
+
+/// Where the module's sections lie.
+fn sections() -> Result<Vec<Section>> {
+    let folder = format!("/sys/module/{MODULE}/sections");
+    let mut sections = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {folder}"))? {
+        let entry = entry.with_context(|| format!("cannot list {folder}"))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let text = crate::guest::read_line(entry.path())?;
+        let address = u64::from_str_radix(text.trim_start_matches("0x"), 16)
+            .with_context(|| format!("the address of {name} is {text:?}"))?;
+        sections.push(Section { name, address });
+    }
+    // Directory order is the kernel's business; the bytes we send are ours.
+    sections.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(sections)
+}
+
+fn tell(steps: &Sender<Step>, step: Step) -> Result<()> {
+    steps
+        .send(step)
+        .ok()
+        .context("the supervisor is gone: the deadline has passed")
+}

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! QEMU's command line, by small pure functions.
+//!
+//! In: a machine, a clock, and where things are. Out: the arguments, in an order that never changes:
+//! they are part of a result's identity. Paths are relative to the `vm` folder of the run, in which
+//! QEMU is started, except those of kernel and initramfs.
+
+use std::path::Path;
+
+use deferinit_protocol::{FW_CFG_PLAN, INSTANCE, RESULT_PORT};
+use deferinit_scenario::Clock;
+
+use crate::machine::Machine;
+use crate::memory::Region;
+use crate::qemu::Version;
+
+/// The descriptor at which QEMU finds guest RAM. High, because low ones may be in use between fork
+/// and exec.
+pub(crate) const MEMORY_FD: i32 = 64;
+
+/// The descriptor at which QEMU finds its end of the monitor's socket.
+pub(crate) const MONITOR_FD: i32 = 65;
+
+/// The console log, in the `vm` folder.
+pub(crate) const CONSOLE_LOG: &str = "console.log";
+
+/// The stream of frames, in the `vm` folder.
+pub(crate) const RESULTS: &str = "results.bin";
+
+/// The plan, in the `vm` folder.
+pub(crate) const PLAN: &str = "plan.json";
+
+/// What the arguments are made of.
+pub(crate) struct Arguments<'a> {
+    pub(crate) machine: &'a Machine,
+    pub(crate) clock: Clock,
+    pub(crate) version: Version,
+    pub(crate) cpus: u32,
+    pub(crate) memory_bytes: u64,
+    pub(crate) trace: Option<Region>,
+    pub(crate) kernel: &'a Path,
+    pub(crate) initramfs: &'a Path,
+    pub(crate) extra_command_line: &'a [String],
+}
+
+/// All arguments, without the program's name.
+pub(crate) fn arguments(of: &Arguments<'_>) -> Vec<String> {
+    [
+        base(),
+        machine(of),
+        clock(of),
+        channels(of.machine),
+        boot(of),
+    ]
+    .concat()
+}
+
+/// Nothing that is not asked for; the guest does not run until the monitor says so. A panic is
+/// reported, and the guest goes on to print why, until the reset that ends QEMU.
+fn base() -> Vec<String> {
+    let arguments = [
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-no-reboot",
+        "-action",
+        "panic=none",
+        "-S",
+    ];
+    arguments.map(str::to_owned).to_vec()
+}
+
+fn machine(of: &Arguments<'_>) -> Vec<String> {
+    let memory = format!("{}M", of.memory_bytes >> 20);
+    let mut arguments = vec![
+        "-machine".to_owned(),
+        format!("{},memory-backend=ram", of.machine.machine),
+        "-object".to_owned(),
+        format!(
+            "memory-backend-file,id=ram,mem-path=/proc/self/fd/{MEMORY_FD},size={memory},share=on"
+        ),
+        "-m".to_owned(),
+        memory,
+        "-cpu".to_owned(),
+        of.machine.cpu.clone(),
+        "-smp".to_owned(),
+        of.cpus.to_string(),
+    ];
+    for global in &of.machine.globals {
+        arguments.extend(["-global".to_owned(), global.clone()]);
+    }
+    for device in &of.machine.devices {
+        arguments.extend(["-device".to_owned(), device.clone()]);
+    }
+    arguments
+}
+
+/// What makes time pass.
+fn clock(of: &Arguments<'_>) -> Vec<String> {
+    match of.clock {
+        // Each of these is needed: without the fixed RTC, with sleep=on, or with more than one TCG
+        // thread, two runs differ.
+        Clock::Exact => {
+            let exact = &of.machine.exact;
+            vec![
+                "-accel".to_owned(),
+                "tcg,thread=single".to_owned(),
+                "-icount".to_owned(),
+                format!("shift={},sleep=off", exact.shift),
+                "-rtc".to_owned(),
+                format!("clock=vm,base={}", exact.rtc_base),
+                "-seed".to_owned(),
+                exact.seed.to_string(),
+            ]
+        }
+        Clock::Wall => vec![
+            "-accel".to_owned(),
+            format!("tcg,thread={}", wall_threads(of)),
+        ],
+    }
+}
+
+/// QEMU before 8.1 loses code that the guest patches while another CPU runs it: arming
+/// function_graph crashes the guest.
+fn wall_threads(of: &Arguments<'_>) -> &'static str {
+    let patches_safely = of.version
+        >= Version {
+            major: 8,
+            minor: 1,
+            micro: 0,
+        };
+    if of.cpus == 1 || patches_safely {
+        "multi"
+    } else {
+        "single"
+    }
+}
+
+fn channels(machine: &Machine) -> Vec<String> {
+    vec![
+        "-chardev".to_owned(),
+        format!("file,id=console,path={CONSOLE_LOG}"),
+        "-serial".to_owned(),
+        "chardev:console".to_owned(),
+        "-chardev".to_owned(),
+        format!("socket,id=monitor,fd={MONITOR_FD}"),
+        "-mon".to_owned(),
+        "chardev=monitor,mode=control".to_owned(),
+        "-device".to_owned(),
+        machine.serial_bus.clone(),
+        "-chardev".to_owned(),
+        format!("file,id=results,path={RESULTS}"),
+        "-device".to_owned(),
+        format!("virtserialport,chardev=results,name={RESULT_PORT},nr=1"),
+        "-fw_cfg".to_owned(),
+        format!("name={FW_CFG_PLAN},file={PLAN}"),
+    ]
+}
+
+fn boot(of: &Arguments<'_>) -> Vec<String> {
+    vec![
+        "-kernel".to_owned(),
+        of.kernel.display().to_string(),
+        "-initrd".to_owned(),
+        of.initramfs.display().to_string(),
+        "-append".to_owned(),
+        command_line(of),
+    ]
+}
+
+/// The kernel's parameters.
+fn command_line(of: &Arguments<'_>) -> String {
+    let mut parameters = of.machine.command_line.clone();
+    parameters.extend_from_slice(match of.clock {
+        Clock::Exact => &of.machine.exact.command_line,
+        Clock::Wall => &of.machine.wall.command_line,
+    });
+    if let Some(Region { address, bytes }) = of.trace {
+        parameters.push(format!("memmap={bytes}${address:#x}"));
+        parameters.push(format!(
+            "trace_instance={INSTANCE}^traceoff@{address:#x}:{bytes}"
+        ));
+    }
+    parameters.extend_from_slice(of.extra_command_line);
+    parameters.join(" ")
+}
+
+/// A command line as a shell reads it, one argument with its value a line.
+pub(crate) fn shell_text(program: &str, arguments: &[String]) -> String {
+    let mut text = quote(program);
+    for argument in arguments {
+        text.push_str(if argument.starts_with('-') {
+            " \\\n  "
+        } else {
+            " "
+        });
+        text.push_str(&quote(argument));
+    }
+    text.push('\n');
+    text
+}
+
+fn quote(word: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./,:=+@%".contains(&byte);
+    if !word.is_empty() && word.bytes().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QEMU_7_2: Version = Version {
+        major: 7,
+        minor: 2,
+        micro: 22,
+    };
+    const QEMU_10: Version = Version {
+        major: 10,
+        minor: 0,
+        micro: 2,
+    };
+
+    fn text(clock: Clock, version: Version, cpus: u32) -> String {
+        let machine =
+            Machine::parse(include_str!("../../machines/x86_64.toml")).expect("a machine");
+        let arguments = arguments(&Arguments {
+            machine: &machine,
+            clock,
+            version,
+            cpus,
+            memory_bytes: 256 << 20,
+            trace: Some(Region {
+                address: 0xc00_0000,
+                bytes: 0x400_0000,
+            }),
+            kernel: Path::new("/build/vmlinux"),
+            initramfs: Path::new("/run/initramfs.cpio"),
+            extra_command_line: &["kmemleak=on".to_owned()],
+        });
+        shell_text(&machine.qemu, &arguments)
+    }
+
+    #[test]
+    fn the_exact_clock_pins_everything_that_makes_runs_differ() {
+        let text = text(Clock::Exact, QEMU_7_2, 2);
+        for needed in [
+            "-accel tcg,thread=single",
+            "-icount shift=4,sleep=off",
+            "-rtc clock=vm,base=2026-01-01T00:00:00",
+            "-seed 1",
+            "-global virtio-mmio.ioeventfd=off",
+            "tsc_early_khz=1000000",
+            "nokaslr",
+        ] {
+            assert!(text.contains(needed), "{needed} is not in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_wall_clock_has_no_instruction_counter_and_no_fixed_tsc() {
+        let text = text(Clock::Wall, QEMU_10, 2);
+        assert!(text.contains("-accel tcg,thread=multi"), "{text}");
+        assert!(
+            !text.contains("icount") && !text.contains("tsc_early_khz"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_old_qemu_gets_one_thread_for_several_cpus() {
+        assert!(text(Clock::Wall, QEMU_7_2, 2).contains("thread=single"));
+        assert!(text(Clock::Wall, QEMU_7_2, 1).contains("thread=multi"));
+    }
+
+    #[test]
+    fn the_trace_buffer_is_reserved_and_given_to_the_instance() {
+        let text = text(Clock::Exact, QEMU_7_2, 1);
+        assert!(text.contains("memmap=67108864$0xc000000"), "{text}");
+        assert!(
+            text.contains("trace_instance=deferinit^traceoff@0xc000000:67108864"),
+            "{text}"
+        );
+        assert!(text.contains("kmemleak=on'"), "{text}");
+    }
+
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        assert_eq!(quote("tcg,thread=single"), "tcg,thread=single");
+        assert_eq!(quote("a b$c'd"), r"'a b$c'\''d'");
+        assert_eq!(quote(""), "''");
+    }
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Runs one plan in a virtual machine.
+//!
+//! In: a machine file, a kernel image, the agent, the modules, a scenario. Out: a folder with the
+//! console log, the files that the agent sent and the trace buffer as it stood in guest RAM, and an
+//! [`Ending`] that says how the run came to its end. Judges nothing: a panic and a completed plan
+//! are both results.
+//!
+//! The guest has no disk, no network and no shared folder. The plan goes in through fw_cfg, the
+//! results come out through a virtio-serial port into a file, and the trace is read from the
+//! guest's RAM, so nothing on the host can disturb the measured window.
+
+mod argv;
+mod initramfs;
+mod machine;
+mod memory;
+mod monitor;
+mod plan;
+mod qemu;
+mod results;
+mod symbols;
+mod vm;
+
+pub use initramfs::initramfs;
+pub use machine::{ExactClock, Machine, WallClock};
+pub use plan::plan;
+pub use qemu::{Qemu, Version};
+pub use results::{Module, Received};
+pub use symbols::kallsyms;
+pub use vm::{Ending, Outcome, Request, run};

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! QEMU's monitor: lets the guest run, and listens.
+//!
+//! Nothing is sent once the guest runs: the monitor's thread and the guest's would meet at a
+//! different instruction each time. Every line from QEMU is logged.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use qapi::{Qmp, Stream, qmp};
+
+/// How long QEMU may take to answer before the guest runs.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What QEMU said about the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The guest's kernel panicked.
+    Panicked,
+}
+
+/// The connection, before the guest runs.
+pub(crate) struct Monitor {
+    socket: UnixStream,
+    log: File,
+}
+
+impl Monitor {
+    /// Uses our end of the socket; what QEMU says goes to `log` as well.
+    pub(crate) fn new(socket: UnixStream, log: File) -> Self {
+        Self { socket, log }
+    }
+
+    /// Negotiates, lets the guest run, and returns what is heard from then on.
+    ///
+    /// The channel is closed when QEMU closes the socket, that is when it exits.
+    pub(crate) fn let_run(self) -> Result<Receiver<Event>> {
+        let Self { socket, log } = self;
+        socket
+            .set_read_timeout(Some(ANSWER_DEADLINE))
+            .context("cannot set a deadline")?;
+        let reading = socket
+            .try_clone()
+            .context("cannot share the monitor's socket")?;
+        let listening = socket
+            .try_clone()
+            .context("cannot share the monitor's socket")?;
+        let mut monitor = Qmp::new(Stream::new(BufReader::new(reading), socket));
+        monitor
+            .handshake()
+            .context("QEMU's monitor did not answer")?;
+        monitor
+            .execute(&qmp::cont {})
+            .context("QEMU would not let the guest run")?;
+        // Events may have come between the two; a guest that has not run cannot have panicked, and
+        // what the reader has buffered beyond them goes on to the listener.
+        let (reader, _) = monitor.into_inner().into_inner();
+        listening
+            .set_read_timeout(None)
+            .context("cannot lift the deadline")?;
+
+        let (sender, receiver) = channel();
+        thread::Builder::new()
+            .name("monitor".to_owned())
+            .spawn(move || {
+                // Whoever waits may have stopped waiting.
+                listen(reader, log, |event| sender.send(event).unwrap_or_default());
+            })
+            .context("cannot start the thread that listens to the monitor")?;
+        Ok(receiver)
+    }
+}
+
+/// Reads lines until the socket is closed.
+fn listen(reader: impl BufRead, mut log: File, mut heard: impl FnMut(Event)) {
+    for line in reader.lines() {
+        let Ok(line) = line else { return };
+        // A log that cannot be written costs evidence, not the run.
+        drop(writeln!(log, "{line}"));
+        if let Some(event) = parse(&line) {
+            heard(event);
+        }
+    }
+}
+
+/// Events that are new to us, or no concern of ours, are `None`.
+fn parse(line: &str) -> Option<Event> {
+    match serde_json::from_str(line).ok()? {
+        qmp::QmpMessageAny::Event(qmp::Event::GUEST_PANICKED { .. }) => Some(Event::Panicked),
+        qmp::QmpMessageAny::Event(_) | qmp::QmpMessageAny::Response(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_heard_and_nothing_else() {
+        let panic = r#"{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "GUEST_PANICKED", "data": {"action": "pause"}}"#;
+        assert_eq!(parse(panic), Some(Event::Panicked));
+        let shutdown = r#"{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-shutdown"}}"#;
+        assert_eq!(parse(shutdown), None);
+        assert_eq!(parse("no json"), None);
+        assert_eq!(parse(r#"{"event": "FROM_THE_FUTURE"}"#), None);
+    }
+}

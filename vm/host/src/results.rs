@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What the agent sent: from a stream of frames to files in the run's folder.
+//!
+//! In: the stream, from a guest that is not trusted. Out: [`Received`], and files under `trace/`
+//! whose names come from a closed set.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use deferinit_protocol::{Capture, FileKind, Message, PhaseEnd, Section, frame};
+
+/// What the agent said, besides files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// `uname -r` of the guest.
+    pub kernel: Option<String>,
+    /// The guest's clocksource.
+    pub clocksource: Option<String>,
+    /// Whether the guest's timers have a finer resolution than a tick.
+    pub high_resolution_timers: Option<bool>,
+    /// How many CPUs were online.
+    pub cpus: Option<u32>,
+    /// How the trace was recorded.
+    pub capture: Option<Capture>,
+    /// Where the module was loaded, in each phase.
+    pub modules: Vec<Module>,
+    /// The phase that was begun last.
+    pub last_phase: Option<String>,
+    /// How the window ended, if the agent got that far.
+    pub end: Option<PhaseEnd>,
+    /// Why the agent gave up, if it did.
+    pub failure: Option<String>,
+    /// What is wrong with the stream, if anything.
+    pub damage: Option<String>,
+}
+
+/// Where the module was loaded in a phase.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// The phase.
+    pub phase: String,
+    /// Its sections.
+    pub sections: Vec<Section>,
+}
+
+/// Goes through the stream and writes the files below `folder`.
+///
+/// # Errors
+/// If a file cannot be written. What is wrong with the stream itself is in [`Received::damage`].
+pub(crate) fn receive(stream: &[u8], folder: &Path) -> Result<Received> {
+    let mut received = Received::default();
+    let mut files: BTreeMap<FileKind, Vec<u8>> = BTreeMap::new();
+    for item in frame::decode(stream) {
+        let (message, payload) = match item {
+            Ok(frame) => frame,
+            Err(error) => {
+                received.damage = Some(error.to_string());
+                break;
+            }
+        };
+        match message {
+            Message::Hello {
+                version: _,
+                kernel,
+                kernel_version: _,
+                cpus,
+                clocksource,
+                high_resolution_timers,
+                capture,
+            } => {
+                received.kernel = Some(kernel);
+                received.cpus = Some(cpus);
+                received.clocksource = Some(clocksource);
+                received.high_resolution_timers = Some(high_resolution_timers);
+                received.capture = Some(capture);
+            }
+            Message::PhaseBegun { name } => received.last_phase = Some(name),
+            Message::ModuleLoaded { phase, sections } => {
+                received.modules.push(Module { phase, sections });
+            }
+            // What the kernel returned stands in the trace as well, with its time.
+            Message::PhaseEnded {
+                name: _,
+                loaded: _,
+                unloaded: _,
+            } => {}
+            Message::File { file } => {
+                // Sent once per phase; each has the functions of the one before.
+                files.insert(file, payload.to_vec());
+            }
+            Message::Finished { end } => received.end = Some(end),
+            Message::Failed { message } => received.failure = Some(message),
+        }
+    }
+    for (file, content) in files {
+        let Some(path) = file.path() else {
+            received.damage = Some(format!("the agent sent a file with the name {file:?}"));
+            continue;
+        };
+        write_file(&folder.join(path), &content)?;
+    }
+    Ok(received)
+}
+
+fn write_file(path: &Path, content: &[u8]) -> Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+    }
+    fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame_of(message: &Message, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        frame::encode_header(message, payload.len() as u64, &mut bytes).expect("a header");
+        bytes.extend_from_slice(payload);
+        bytes
+    }
+
+    #[test]
+    fn files_are_written_and_the_end_is_known() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let format = FileKind::Format {
+            system: "sched".to_owned(),
+            event: "sched_switch".to_owned(),
+        };
+        let mut stream = frame_of(&Message::File { file: format }, b"name: sched_switch");
+        stream.extend(frame_of(
+            &Message::Finished {
+                end: PhaseEnd::Complete,
+            },
+            b"",
+        ));
+        let received = receive(&stream, folder.path()).expect("written");
+        assert_eq!(received.end, Some(PhaseEnd::Complete));
+        assert_eq!(received.damage, None);
+        let content = fs::read(folder.path().join("formats/sched/sched_switch")).expect("a file");
+        assert_eq!(content, b"name: sched_switch");
+    }
+
+    #[test]
+    fn a_name_that_leaves_the_folder_is_damage_and_writes_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let format = FileKind::Format {
+            system: "..".to_owned(),
+            event: "x".to_owned(),
+        };
+        let stream = frame_of(&Message::File { file: format }, b"");
+        let received = receive(&stream, folder.path()).expect("nothing to write");
+        assert!(received.damage.is_some());
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+    }
+
+    #[test]
+    fn a_cut_stream_keeps_what_came_before() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut stream = frame_of(
+            &Message::PhaseBegun {
+                name: "main".to_owned(),
+            },
+            b"",
+        );
+        stream.extend(
+            frame_of(
+                &Message::File {
+                    file: FileKind::Dmesg,
+                },
+                b"a log",
+            )
+            .iter()
+            .take(30),
+        );
+        let received = receive(&stream, folder.path()).expect("nothing to write");
+        assert_eq!(received.last_phase.as_deref(), Some("main"));
+        assert!(
+            received
+                .damage
+                .expect("damage")
+                .starts_with("the results end at byte ")
+        );
+        assert_eq!(received.end, None);
+    }
+}

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! One run, from an empty folder to an [`Outcome`].
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use deferinit_protocol::{Capture, PhaseEnd, Plan};
+use deferinit_scenario::{Bytes, Clock};
+
+use crate::argv::{self, Arguments};
+use crate::machine::Machine;
+use crate::memory::{GuestMemory, Region};
+use crate::monitor::{Event, Monitor};
+use crate::qemu::{Qemu, Running};
+use crate::results::{self, Received};
+
+/// How often a wait looks at what can only be polled: QEMU's exit, and the user's Ctrl-C.
+const POLL: Duration = Duration::from_millis(20);
+
+/// How long a panicked guest may take to print why.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// A stream of results is no longer than this; a guest that sends more is wrong.
+const MAX_RESULT_BYTES: u64 = 1 << 30;
+
+/// How much of the console's end is kept as evidence.
+const CONSOLE_TAIL_BYTES: u64 = 16 * 1024;
+
+/// What to run.
+pub struct Request<'a> {
+    /// The machine.
+    pub machine: &'a Machine,
+    /// The QEMU that emulates it.
+    pub qemu: &'a Qemu,
+    /// Its clock.
+    pub clock: Clock,
+    /// Its CPUs.
+    pub cpus: u32,
+    /// Its RAM; the machine file's if `None`.
+    pub memory: Option<Bytes>,
+    /// The size of the trace buffer, for all CPUs together.
+    pub trace_buffer: Bytes,
+    /// The kernel image.
+    pub kernel: &'a Path,
+    /// The initramfs, see [`crate::initramfs`].
+    pub initramfs: &'a Path,
+    /// Further kernel parameters.
+    pub command_line: &'a [String],
+    /// What the agent is told.
+    pub plan: &'a Plan,
+    /// How long the run may take on the host's clock; the machine file's if `None`.
+    pub wall_deadline: Option<Duration>,
+    /// An existing folder that gets `vm/` and `trace/`.
+    pub folder: &'a Path,
+    /// Set when the user wants to stop.
+    pub interrupted: &'a AtomicBool,
+}
+
+/// How a run came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Every phase was gone through, and everything was sent.
+    Complete,
+    /// The plan's deadline in guest time passed.
+    GuestDeadline {
+        /// What the agent was waiting for.
+        waiting_for: String,
+    },
+    /// The guest's kernel panicked.
+    GuestPanic {
+        /// The line that says so.
+        message: String,
+    },
+    /// The run took too long on the host's clock.
+    HostDeadline {
+        /// The last that was known of the guest.
+        waiting_for: String,
+    },
+    /// The guest powered off, and its agent had not said a word.
+    AgentMissing,
+    /// The agent gave up.
+    AgentError {
+        /// Why.
+        message: String,
+    },
+    /// QEMU ended by itself.
+    QemuDied {
+        /// Its exit status or the signal that ended it, and its last words.
+        status: String,
+    },
+    /// The user wanted to stop.
+    Interrupted,
+    /// The guest powered off before everything was sent, or sent something that cannot be read.
+    Truncated {
+        /// What is missing or wrong.
+        message: String,
+    },
+}
+
+/// What a run has left.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// How it ended.
+    pub ending: Ending,
+    /// What the agent said.
+    pub received: Received,
+    /// The end of the console log.
+    pub console_tail: String,
+    /// The persistent trace buffer, as it stood in guest RAM; empty where the trace was drained.
+    pub trace_region: Vec<u8>,
+    /// How long it took on the host's clock.
+    pub wall: Duration,
+}
+
+/// Why the wait for QEMU ended.
+#[derive(Debug)]
+enum Wait {
+    Exited(ExitStatus),
+    Panicked,
+    Deadline,
+    Interrupted,
+}
+
+/// Runs a plan.
+///
+/// # Errors
+/// If the machine cannot be set up: the trace buffer does not fit, a file cannot be written, QEMU
+/// cannot be started. Whatever happens after that is an [`Ending`].
+pub fn run(request: &Request<'_>) -> Result<Outcome> {
+    let begin = Instant::now();
+    let vm = request.folder.join("vm");
+    fs::create_dir(&vm).with_context(|| format!("cannot make {}", vm.display()))?;
+    let memory_bytes = match request.memory {
+        Some(bytes) => bytes.0,
+        None => request.machine.memory()?.0,
+    };
+    let Some(trace) = Region::at_top_of(memory_bytes, request.trace_buffer.0) else {
+        anyhow::bail!(
+            "a trace buffer of {} does not fit into {} of RAM beside the kernel",
+            request.trace_buffer,
+            Bytes(memory_bytes)
+        );
+    };
+    let arguments = argv::arguments(&Arguments {
+        machine: request.machine,
+        clock: request.clock,
+        version: request.qemu.version,
+        cpus: request.cpus,
+        memory_bytes,
+        trace: Some(trace),
+        kernel: request.kernel,
+        initramfs: request.initramfs,
+        extra_command_line: request.command_line,
+    });
+    write(
+        &vm,
+        "argv",
+        argv::shell_text(&request.qemu.program, &arguments).as_bytes(),
+    )?;
+    let plan = serde_json::to_vec_pretty(request.plan).context("cannot write the plan as JSON")?;
+    write(&vm, argv::PLAN, &plan)?;
+
+    let memory = GuestMemory::new(memory_bytes)?;
+    let (ours, theirs) = UnixStream::pair().context("cannot make the monitor's socket")?;
+    let stderr = create(&vm, "stderr.log")?;
+    let mut qemu = Running::start(
+        &request.qemu.program,
+        &arguments,
+        &vm,
+        stderr,
+        memory.as_fd(),
+        theirs.as_fd(),
+    )?;
+    drop(theirs);
+    write(&vm, "pid", format!("{}\n", qemu.id()).as_bytes())?;
+
+    let limit = request
+        .wall_deadline
+        .unwrap_or(Duration::from_secs(request.machine.wall_deadline_s));
+    let wait = match Monitor::new(ours, create(&vm, "qmp.jsonl")?).let_run() {
+        Ok(events) => wait(&mut qemu, &events, begin + limit, request.interrupted)?,
+        // A monitor that does not answer belongs to a QEMU that has exited or hangs.
+        Err(error) => match qemu.exited()? {
+            Some(status) => Wait::Exited(status),
+            None => return Err(error),
+        },
+    };
+    if !matches!(wait, Wait::Exited(_)) {
+        qemu.kill()?;
+    }
+
+    let stream = read_results(&vm)?;
+    let received = results::receive(&stream, &request.folder.join("trace"))?;
+    let console_tail = tail(&vm.join(argv::CONSOLE_LOG));
+    let trace_region = match received.capture {
+        Some(Capture::Persistent) => memory.read(trace)?,
+        Some(Capture::Drained) | None => Vec::new(),
+    };
+    let ending = ending(&wait, &received, &console_tail, limit, &vm);
+    Ok(Outcome {
+        ending,
+        received,
+        console_tail,
+        trace_region,
+        wall: begin.elapsed(),
+    })
+}
+
+/// Waits until QEMU has exited, the guest has panicked, or somebody has had enough.
+fn wait(
+    qemu: &mut Running,
+    events: &Receiver<Event>,
+    deadline: Instant,
+    interrupted: &AtomicBool,
+) -> Result<Wait> {
+    let mut panicked_at = None;
+    loop {
+        let heard = events.recv_timeout(POLL);
+        if let Ok(Event::Panicked) = heard {
+            panicked_at.get_or_insert(Instant::now());
+        }
+        if let Some(status) = qemu.exited()? {
+            return Ok(if panicked_at.is_some() {
+                Wait::Panicked
+            } else {
+                Wait::Exited(status)
+            });
+        }
+        if heard == Err(RecvTimeoutError::Disconnected) {
+            // The socket is closed, so QEMU is about to exit; do not spin until it has.
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        if interrupted.load(Ordering::Relaxed) {
+            return Ok(Wait::Interrupted);
+        }
+        if panicked_at.is_some_and(|at| at.elapsed() > LAST_WORDS) {
+            return Ok(Wait::Panicked);
+        }
+        if Instant::now() > deadline {
+            return Ok(Wait::Deadline);
+        }
+    }
+}
+
+fn ending(wait: &Wait, received: &Received, console: &str, limit: Duration, vm: &Path) -> Ending {
+    match wait {
+        Wait::Interrupted => Ending::Interrupted,
+        Wait::Panicked => Ending::GuestPanic {
+            message: panic_line(console),
+        },
+        Wait::Deadline => Ending::HostDeadline {
+            waiting_for: format!(
+                "{} for {} s of wall time",
+                last_known(received),
+                limit.as_secs()
+            ),
+        },
+        Wait::Exited(status) if !status.success() => Ending::QemuDied {
+            status: format!("{status}{}", last_words(vm)),
+        },
+        // Without pvpanic, a panic is a reset, which QEMU answers by exiting.
+        Wait::Exited(_) if console.contains("Kernel panic") && received.end.is_none() => {
+            Ending::GuestPanic {
+                message: panic_line(console),
+            }
+        }
+        Wait::Exited(_) => agent_ending(received),
+    }
+}
+
+/// The guest has powered off in good order; did the agent say all it should?
+fn agent_ending(received: &Received) -> Ending {
+    if let Some(message) = &received.failure {
+        return Ending::AgentError {
+            message: message.clone(),
+        };
+    }
+    if let Some(message) = &received.damage {
+        return Ending::Truncated {
+            message: message.clone(),
+        };
+    }
+    match (&received.end, &received.kernel) {
+        (Some(PhaseEnd::Complete), _) => Ending::Complete,
+        (Some(PhaseEnd::Deadline { waiting_for }), _) => Ending::GuestDeadline {
+            waiting_for: waiting_for.clone(),
+        },
+        (None, None) => Ending::AgentMissing,
+        (None, Some(_)) => Ending::Truncated {
+            message: format!("the guest powered off during {}", last_known(received)),
+        },
+    }
+}
+
+fn last_known(received: &Received) -> String {
+    match (&received.last_phase, &received.kernel) {
+        (Some(phase), _) => format!("phase {phase}"),
+        (None, Some(_)) => "the arming of ftrace".to_owned(),
+        (None, None) => "the boot of the guest".to_owned(),
+    }
+}
+
+/// The line of the console that says why the kernel panicked.
+fn panic_line(console: &str) -> String {
+    console
+        .lines()
+        .find(|line| line.contains("Kernel panic"))
+        .map_or("the console does not say why".to_owned(), |line| {
+            line.trim().to_owned()
+        })
+}
+
+fn last_words(vm: &Path) -> String {
+    let text = tail(&vm.join("stderr.log"));
+    match text.lines().rev().find(|line| !line.trim().is_empty()) {
+        Some(line) => format!(": {}", line.trim()),
+        None => String::new(),
+    }
+}
+
+fn create(folder: &Path, name: &str) -> Result<File> {
+    let path = folder.join(name);
+    File::create(&path).with_context(|| format!("cannot create {}", path.display()))
+}
+
+fn write(folder: &Path, name: &str, content: &[u8]) -> Result<()> {
+    let path = folder.join(name);
+    fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The stream of frames; empty if QEMU did not come to open the file.
+fn read_results(vm: &Path) -> Result<Vec<u8>> {
+    let path = vm.join(argv::RESULTS);
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let length = path
+        .metadata()
+        .with_context(|| format!("cannot read {}", path.display()))?
+        .len();
+    ensure!(
+        length <= MAX_RESULT_BYTES,
+        "the guest sent {length} bytes of results, at most {MAX_RESULT_BYTES} are read"
+    );
+    fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// The end of a text file; empty if it cannot be read.
+fn tail(path: &Path) -> String {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(CONSOLE_TAIL_BYTES)))?;
+        let mut bytes = Vec::new();
+        file.take(CONSOLE_TAIL_BYTES).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    String::from_utf8_lossy(&read().unwrap_or_default()).replace('\r', "")
+}

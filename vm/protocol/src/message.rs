@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What the agent tells the harness.
+
+use serde::{Deserialize, Serialize};
+
+/// One frame's header. Only [`Message::File`] has a payload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Message {
+    /// The first frame: who speaks, and what clock the kernel runs on.
+    Hello {
+        /// [`crate::VERSION`] of the agent.
+        version: u32,
+        /// `uname -r`.
+        kernel: String,
+        /// `uname -v`.
+        kernel_version: String,
+        /// How many CPUs are online.
+        cpus: u32,
+        /// The current clocksource.
+        clocksource: String,
+        /// Whether timers have a finer resolution than a tick.
+        high_resolution_timers: bool,
+        /// How the trace is recorded.
+        capture: Capture,
+    },
+    /// A phase was begun.
+    PhaseBegun {
+        /// Its name.
+        name: String,
+    },
+    /// The module was loaded; where its sections lie, so that addresses get names.
+    ModuleLoaded {
+        /// The phase.
+        phase: String,
+        /// The sections.
+        sections: Vec<Section>,
+    },
+    /// A phase was gone through.
+    PhaseEnded {
+        /// Its name.
+        name: String,
+        /// What `finit_module` returned: 0 or a negative errno.
+        loaded: i32,
+        /// What `delete_module` returned: 0 or a negative errno; `None` if there was nothing to
+        /// unload.
+        unloaded: Option<i32>,
+    },
+    /// A file of the guest; its content is the payload.
+    File {
+        /// Which file.
+        file: FileKind,
+    },
+    /// The last frame: everything was sent.
+    Finished {
+        /// How the measured window ended.
+        end: PhaseEnd,
+    },
+    /// The last frame: the agent could not go on.
+    Failed {
+        /// What it was doing, and why it failed.
+        message: String,
+    },
+}
+
+/// Where a section of the module was loaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Section {
+    /// Its name, as `.text`.
+    pub name: String,
+    /// Its address in the guest.
+    pub address: u64,
+}
+
+/// How the measured window ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum PhaseEnd {
+    /// Every phase was gone through.
+    Complete,
+    /// The deadline in guest time passed.
+    Deadline {
+        /// What the agent was waiting for.
+        waiting_for: String,
+    },
+}
+
+/// How the trace is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Capture {
+    /// In an instance at a fixed address of guest RAM, which the host reads.
+    Persistent,
+    /// In an ordinary instance, sent as [`FileKind::Raw`] after the window.
+    Drained,
+}
+
+/// A file of the guest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum FileKind {
+    /// `events/header_page`.
+    HeaderPage,
+    /// `events/header_event`.
+    HeaderEvent,
+    /// `events/<system>/<event>/format`.
+    Format {
+        /// The event's system.
+        system: String,
+        /// The event.
+        event: String,
+    },
+    /// `per_cpu/cpu<N>/stats`.
+    Stats {
+        /// The CPU.
+        cpu: u32,
+    },
+    /// `per_cpu/cpu<N>/trace_pipe_raw`, where the instance is not persistent.
+    Raw {
+        /// The CPU.
+        cpu: u32,
+    },
+    /// `saved_cmdlines`.
+    SavedCmdlines,
+    /// `printk_formats`.
+    PrintkFormats,
+    /// `trace_clock`.
+    TraceClock,
+    /// `set_ftrace_filter`, read while the module was loaded: what the globs matched.
+    Functions,
+    /// The kernel log.
+    Dmesg,
+    /// What kmemleak found.
+    Kmemleak,
+}
+
+impl FileKind {
+    /// Where the file belongs, relative to the `trace` folder of a run.
+    ///
+    /// `None` if a name in it is not one of a trace event: letters, digits, `_` and `-`, at most
+    /// 64 of them.
+    pub fn path(&self) -> Option<String> {
+        let fixed = match self {
+            FileKind::HeaderPage => "formats/header_page",
+            FileKind::HeaderEvent => "formats/header_event",
+            FileKind::Format { system, event } => {
+                return (is_event_name(system) && is_event_name(event))
+                    .then(|| format!("formats/{system}/{event}"));
+            }
+            FileKind::Stats { cpu } => return Some(format!("stats/cpu{cpu}")),
+            FileKind::Raw { cpu } => return Some(format!("raw/cpu{cpu}")),
+            FileKind::SavedCmdlines => "saved_cmdlines",
+            FileKind::PrintkFormats => "printk_formats",
+            FileKind::TraceClock => "trace_clock",
+            FileKind::Functions => "functions",
+            FileKind::Dmesg => "dmesg",
+            FileKind::Kmemleak => "kmemleak",
+        };
+        Some(fixed.to_owned())
+    }
+}
+
+fn is_event_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_could_leave_the_folder_have_no_path() {
+        for (system, event) in [("..", "x"), ("a/b", "x"), ("sched", ""), ("sched", "x\0")] {
+            let file = FileKind::Format {
+                system: system.to_owned(),
+                event: event.to_owned(),
+            };
+            assert_eq!(file.path(), None, "{system:?} {event:?}");
+        }
+        let long = "x".repeat(65);
+        assert_eq!(
+            FileKind::Format {
+                system: long,
+                event: "x".to_owned()
+            }
+            .path(),
+            None
+        );
+    }
+
+    #[test]
+    fn formats_lie_below_their_system() {
+        let file = FileKind::Format {
+            system: "sched".to_owned(),
+            event: "sched_switch".to_owned(),
+        };
+        assert_eq!(file.path().as_deref(), Some("formats/sched/sched_switch"));
+    }
+}
