@@ -78,7 +78,7 @@ fn matching(project: &Project, wish: &str) -> Result<Vec<Scenario>, Failure> {
 /// Reads and validates one file.
 pub(crate) fn read(file: &Path, name: &str) -> Result<Scenario, Failure> {
     let bytes = read_bounded(file).map_err(Failure::usage)?;
-    parse(name, &bytes).map_err(|error| Failure::usage(error.in_file(&file.display().to_string())))
+    parse(name, &bytes).map_err(|error| Failure::usage(error.in_file(file.display().to_string())))
 }
 
 /// A scenario's name: its path below the project's scenarios, or what stands in for it elsewhere.

@@ -379,9 +379,7 @@ fn install_packages(session: &Session, packages: &[String], log: &Path) -> Resul
         .args(["-q", "update"])
         .run_to_success(&session.cancelled, &mut |_| step.go_on())?;
     step.finish("done");
-    let mut step = session
-        .progress
-        .step(&format!("installing {} packages", packages.len()));
+    let mut step = session.progress.step("installing packages");
     step.set_total(100, Unit::Percent);
     apt("apt-get install")
         .args(["install", "-q", "-o", "APT::Status-Fd=1"])

@@ -3,8 +3,8 @@
 //! PID 1 of the guest: loads the module, arms ftrace, runs the plan, sends results, powers off.
 //!
 //! In: the plan, from fw_cfg. Out: frames on the result port, and markers in the trace. It knows no
-//! scenario and judges nothing. Nothing is sent while the measured window is open, except where the
-//! module lies, between the end of its work and its unload.
+//! scenario and judges nothing. While the measured window is open, it sends only which phase begins
+//! and where the module lies.
 
 mod files;
 mod guest;
@@ -17,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use deferinit_protocol::{EVENTS_MODULE_PATH, Message, PhaseEnd, Plan};
+use deferinit_protocol::{EVENTS_MODULE_PATH, FileKind, Message, PhaseEnd, Plan};
 
 use crate::phases::Step;
 use crate::results::Results;
@@ -57,9 +57,12 @@ fn run_plan(results: &mut Results) -> Result<()> {
     instance.switch_off()?;
 
     instance.send_result(results)?;
+    let is_stuck = end != PhaseEnd::Complete;
+    let functions = phases::matched_functions(&instance.filter_file(), is_stuck)?;
+    results.send_bytes(FileKind::Functions, &functions)?;
     files::send_kernel_log(results)?;
     // A module that is stuck cannot be searched for leaks: its objects are still in use.
-    if plan.leak_scan && end == PhaseEnd::Complete {
+    if plan.leak_scan && !is_stuck {
         files::send_leaks(results)?;
     }
     results.send(&Message::Finished { end })
@@ -82,10 +85,9 @@ fn supervise(plan: &Plan, instance: &Instance, results: &mut Results) -> Result<
     let (sender, receiver) = channel();
     let mut markers = instance.markers()?;
     let phases = plan.phases.clone();
-    let filter = instance.filter_file();
     thread::Builder::new()
         .name("phases".to_owned())
-        .spawn(move || phases::run(&phases, &mut markers, &filter, &sender))
+        .spawn(move || phases::run(&phases, &mut markers, &sender))
         .context("cannot start the thread that runs the phases")?;
 
     let begin = Instant::now();
@@ -95,7 +97,6 @@ fn supervise(plan: &Plan, instance: &Instance, results: &mut Results) -> Result<
         match receiver.recv_timeout(left) {
             Ok(Step::Waiting(what)) => waiting_for = what,
             Ok(Step::Report(message)) => results.send(&message)?,
-            Ok(Step::ReportFile(file, content)) => results.send_bytes(file, &content)?,
             Ok(Step::Ended(outcome)) => {
                 outcome?;
                 return Ok(PhaseEnd::Complete);

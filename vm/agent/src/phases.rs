@@ -7,10 +7,10 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::sync::mpsc::Sender;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use deferinit_protocol::{FileKind, MODULE, MODULE_PATH, Message, Phase, Section, Until};
+use anyhow::{Context, Result, bail, ensure};
+use deferinit_protocol::{MODULE, MODULE_PATH, Message, Phase, Section, Until};
 use nix::errno::Errno;
 use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module};
 
@@ -25,36 +25,26 @@ pub(crate) enum Step {
     Waiting(String),
     /// Something to pass on to the harness.
     Report(Message),
-    /// A file to pass on to the harness.
-    ReportFile(FileKind, Vec<u8>),
     /// It is done with all phases, or could not go on.
     Ended(Result<()>),
 }
 
-/// Runs `phases` in order. `filter` is the instance's `set_ftrace_filter`.
-pub(crate) fn run(phases: &[Phase], markers: &mut Markers, filter: &Path, steps: &Sender<Step>) {
+/// Runs `phases` in order.
+pub(crate) fn run(phases: &[Phase], markers: &mut Markers, steps: &Sender<Step>) {
     let outcome = phases.iter().try_for_each(|phase| {
-        run_phase(phase, markers, filter, steps).with_context(|| format!("phase {}", phase.name))
+        run_phase(phase, markers, steps).with_context(|| format!("phase {}", phase.name))
     });
     // A supervisor that is gone has met its deadline; there is nobody left to tell.
     drop(steps.send(Step::Ended(outcome)));
 }
 
-fn run_phase(
-    phase: &Phase,
-    markers: &mut Markers,
-    filter: &Path,
-    steps: &Sender<Step>,
-) -> Result<()> {
+fn run_phase(phase: &Phase, markers: &mut Markers, steps: &Sender<Step>) -> Result<()> {
     let name = phase.name.clone();
     tell(
         steps,
         Step::Report(Message::PhaseBegun { name: name.clone() }),
     )?;
-    tell(
-        steps,
-        Step::Waiting(format!("phase {name}: the load of the module")),
-    )?;
+    wait(steps, format!("phase {name}: the load of the module"))?;
     markers.write(&format!("phase-begin {name}"))?;
     markers.write("load")?;
     let loaded = load_module(MODULE_PATH, &phase.parameters)?;
@@ -62,21 +52,6 @@ fn run_phase(
     let mut unloaded = None;
     if loaded == 0 {
         work(phase, markers, steps)?;
-        // After the work and before the unload: the module is there, and the window's timings are
-        // behind us.
-        tell(
-            steps,
-            Step::Report(Message::ModuleLoaded {
-                phase: name.clone(),
-                sections: sections()?,
-            }),
-        )?;
-        let functions = fs::read(filter).context("cannot read what the function filter matched")?;
-        tell(steps, Step::ReportFile(FileKind::Functions, functions))?;
-        tell(
-            steps,
-            Step::Waiting(format!("phase {name}: the unload of the module")),
-        )?;
         markers.write("unload")?;
         let returned = unload();
         markers.write(&format!("unloaded {returned}"))?;
@@ -93,17 +68,18 @@ fn run_phase(
     )
 }
 
-/// Lets the module work until the phase is over.
+/// Lets the module work until the phase is over, and reports where it lies meanwhile.
 fn work(phase: &Phase, markers: &mut Markers, steps: &Sender<Step>) -> Result<()> {
+    let begin = Instant::now();
     if phase.trigger {
         markers.write("trigger")?;
         fs::write(format!("{CONTROL}/trigger"), "1").context("cannot trigger the module")?;
     }
     match phase.until {
         Until::Done => {
-            tell(
+            wait(
                 steps,
-                Step::Waiting(format!("phase {}: the end of every item", phase.name)),
+                format!("phase {}: the end of every item", phase.name),
             )?;
             let state = fs::read_to_string(format!("{CONTROL}/done"))
                 .context("cannot wait for the module")?;
@@ -111,17 +87,58 @@ fn work(phase: &Phase, markers: &mut Markers, steps: &Sender<Step>) -> Result<()
             if state.trim().is_empty() {
                 bail!("the module said nothing when asked to wait for its items");
             }
+            report_sections(phase, steps)?;
+            wait(
+                steps,
+                format!("phase {}: the unload of the module", phase.name),
+            )
         }
         Until::Hold(ns) => {
-            tell(
+            // Within the hold, so that the unload comes right at its end.
+            report_sections(phase, steps)?;
+            wait(
                 steps,
-                Step::Waiting(format!("phase {}: the end of the hold", phase.name)),
+                format!("phase {}: the end of the hold and the unload", phase.name),
             )?;
-            thread::sleep(Duration::from_nanos(ns));
-            markers.write("held")?;
+            thread::sleep(Duration::from_nanos(ns).saturating_sub(begin.elapsed()));
+            markers.write("held")
         }
     }
-    Ok(())
+}
+
+fn report_sections(phase: &Phase, steps: &Sender<Step>) -> Result<()> {
+    let message = Message::ModuleLoaded {
+        phase: phase.name.clone(),
+        sections: sections()?,
+    };
+    tell(steps, Step::Report(message))
+}
+
+fn wait(steps: &Sender<Step>, what: String) -> Result<()> {
+    tell(steps, Step::Waiting(what))
+}
+
+/// Which functions the filter matches while the module is there: loads it once more, idle, after
+/// the window is closed. Reading the filter takes longer than many a phase.
+pub(crate) fn matched_functions(filter: &Path, is_loaded: bool) -> Result<Vec<u8>> {
+    let read = || fs::read(filter).context("cannot read what the function filter matched");
+    if is_loaded {
+        return read();
+    }
+    let loaded = load_module(MODULE_PATH, "start=trigger")?;
+    ensure!(
+        loaded == 0,
+        "the kernel refused {MODULE_PATH} with errno {}",
+        -loaded
+    );
+    let functions = read();
+    let unloaded = unload();
+    ensure!(
+        unloaded == 0,
+        "the kernel would not unload the module: errno {}",
+        -unloaded
+    );
+    functions
 }
 
 /// How far the module is, in its own words; `None` if it does not say.

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Every way a run can end has its own verdict reason, and leaves nothing running.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use deferinit_host::{Ending, Machine, Outcome, Qemu, Request, initramfs};
+use deferinit_scenario::{Bytes, Clock};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::harness::{argument, code, deferinit, is_running, output, project, results, text};
+
+/// A scenario that takes long on the wall clock: an hour of guest time that is not skipped.
+const LONG: &str = "summary: Long.\nclock: wall\ndeadline: 2h\n\
+    workload: { mode: delayed, items: 1, delay: 3500s }\nexpect:\n- count: { of: ended, equals: 1 }\n";
+
+/// A run in the background, and the folder it writes to.
+struct Background {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Background {
+    /// Starts the long scenario and waits until its QEMU runs.
+    fn start() -> (Self, u32) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("long.yaml");
+        fs::write(&file, LONG).expect("a file");
+        let out = folder.path().join("out");
+        let child = deferinit(&["run", argument(&file), "--out", argument(&out)])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        let background = Self { child, folder };
+        let pid_file = out.join("long/vm/pid");
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while Instant::now() < deadline {
+            let results = pid_file.with_file_name("results.bin");
+            // The agent has said hello: the guest is up.
+            if results.metadata().is_ok_and(|metadata| metadata.len() > 0) {
+                let text = fs::read_to_string(&pid_file).expect("a pid file");
+                return (background, text.trim().parse().expect("a pid"));
+            }
+            thread::yield_now();
+        }
+        panic!("the guest did not come up within 120 s");
+    }
+
+    /// Waits for the end of the run; returns its exit code.
+    fn wait(&mut self) -> Option<i32> {
+        self.child.wait().expect("it ends").code()
+    }
+
+    fn out(&self) -> PathBuf {
+        self.folder.path().join("out")
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn signal(pid: u32, signal: Signal) {
+    kill(Pid::from_raw(pid.try_into().expect("a pid")), signal).expect("it is there");
+}
+
+#[test]
+fn killing_qemu_ends_102_and_the_trace_up_to_then_is_there() {
+    let (mut run, qemu) = Background::start();
+    signal(qemu, Signal::SIGKILL);
+    assert_eq!(run.wait(), Some(102));
+    assert!(!is_running(qemu));
+    let results = results(&run.out());
+    assert_eq!(results[0]["verdict"], "unresolved");
+    let reason = results[0]["reason"].as_str().expect("a reason");
+    assert!(
+        reason.contains("QEMU ended before the guest powered off") && reason.contains("signal: 9"),
+        "{reason}"
+    );
+    let trace = fs::metadata(run.out().join("long/trace/trace.dat")).expect("a trace");
+    assert!(trace.len() > 0);
+}
+
+#[test]
+fn an_interrupted_run_leaves_nothing_running_and_ends_102() {
+    for stop in [Signal::SIGINT, Signal::SIGTERM] {
+        let (mut run, qemu) = Background::start();
+        signal(run.child.id(), stop);
+        assert_eq!(run.wait(), Some(102), "{stop}");
+        assert!(!is_running(qemu), "{stop} left QEMU running");
+        assert_eq!(results(&run.out())[0]["verdict"], "unresolved", "{stop}");
+    }
+}
+
+#[test]
+fn a_killed_harness_takes_qemu_with_it() {
+    let (mut run, qemu) = Background::start();
+    signal(run.child.id(), Signal::SIGKILL);
+    assert_eq!(run.wait(), None);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while is_running(qemu) {
+        assert!(Instant::now() < deadline, "QEMU outlives its harness");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_plan_that_takes_too_long_in_the_guest_is_unresolved() {
+    let (output, out) = run_text(
+        // Sleeps of 20 ms take up to 28 ms: msleep() adds a jiffy and rounds up.
+        "summary: Slow.\ndeadline: 330ms\nworkload: { mode: direct, items: 16, body: { sleep: 20ms } }\n\
+         expect:\n- count: { of: ended, equals: 16 }\n",
+    );
+    assert_eq!(code(&output), 102, "{}", text(&output));
+    let reason = results(out.path())[0]["reason"]
+        .as_str()
+        .expect("a reason")
+        .to_owned();
+    assert!(reason.contains("deadline in guest time"), "{reason}");
+    assert!(reason.contains("the load of the module"), "{reason}");
+}
+
+#[test]
+fn parameters_that_the_module_refuses_are_named_in_the_kernel_log() {
+    let text_of = |expectation: &str| {
+        format!(
+            "summary: Refused.\ndeadline: 9h\nworkload: {{ mode: delayed, items: 1, delay: 7200s }}\nexpect:\n- {expectation}\n"
+        )
+    };
+    let (output, out) = run_text(&text_of("load: { error: EINVAL }"));
+    assert_eq!(code(&output), 0, "{}", text(&output));
+    let log = fs::read_to_string(out.path().join("scenario/trace/dmesg")).expect("a kernel log");
+    let line = "test_deferred: parameter delay_ns=7200000000000 is not allowed; allowed: 0 to 3600000000000";
+    assert!(log.contains(line), "{log}");
+
+    let (output, _) = run_text(&text_of("count: { of: ended, equals: 1 }"));
+    assert_eq!(code(&output), 100, "{}", text(&output));
+}
+
+fn run_text(scenario: &str) -> (std::process::Output, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("scenario.yaml");
+    fs::write(&file, scenario).expect("a file");
+    let out = tempfile::tempdir().expect("a folder");
+    (
+        output(&["run", argument(&file), "--out", argument(out.path())]),
+        out,
+    )
+}
+
+/// The machine code of programs that are PID 1 in place of the agent.
+mod init {
+    /// `jmp .`
+    pub(super) const HANG: &[u8] = &[0xeb, 0xfe];
+    /// `exit(0)`
+    pub(super) const EXIT: &[u8] = &[0x31, 0xff, 0xb8, 60, 0, 0, 0, 0x0f, 0x05];
+    /// `reboot(LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_POWER_OFF, 0)`
+    pub(super) const POWER_OFF: &[u8] = &[
+        0xbf, 0xad, 0xde, 0xe1, 0xfe, // mov edi, 0xfee1dead
+        0xbe, 0x69, 0x19, 0x12, 0x28, // mov esi, 0x28121969
+        0xba, 0xdc, 0xfe, 0x21, 0x43, // mov edx, 0x4321fedc
+        0xb8, 169, 0, 0, 0, // mov eax, SYS_reboot
+        0x0f, 0x05, // syscall
+        0xeb, 0xfe, // jmp .
+    ];
+}
+
+/// The smallest ELF program that Linux runs: header, one segment, code.
+fn elf(code: &[u8]) -> Vec<u8> {
+    const BASE: u64 = 0x40_0000;
+    const HEADERS: u64 = 64 + 56;
+    let length = HEADERS + code.len() as u64;
+    let mut bytes = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    let mut put = |value: u64, size: usize| bytes.extend_from_slice(&value.to_le_bytes()[..size]);
+    // e_type, e_machine, e_version, e_entry, e_phoff, e_shoff, e_flags.
+    for (value, size) in [
+        (2, 2),
+        (62, 2),
+        (1, 4),
+        (BASE + HEADERS, 8),
+        (64, 8),
+        (0, 8),
+        (0, 4),
+    ] {
+        put(value, size);
+    }
+    // e_ehsize, e_phentsize, e_phnum, e_shentsize, e_shnum, e_shstrndx.
+    for value in [64, 56, 1, 0, 0, 0] {
+        put(value, 2);
+    }
+    // p_type, p_flags, p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, p_align.
+    for (value, size) in [
+        (1, 4),
+        (5, 4),
+        (0, 8),
+        (BASE, 8),
+        (BASE, 8),
+        (length, 8),
+        (length, 8),
+        (4096, 8),
+    ] {
+        put(value, size);
+    }
+    bytes.extend_from_slice(code);
+    bytes
+}
+
+/// Boots a guest whose PID 1 is `code`.
+fn boot(code: &[u8], wall_deadline: Duration, interrupted: bool) -> Outcome {
+    let kernel = output(&["kernel", "path"]);
+    let kernel = PathBuf::from(text(&kernel).trim()).join("vmlinux");
+    let folder = tempfile::tempdir().expect("a folder");
+    let image = folder.path().join("initramfs.cpio");
+    fs::write(&image, initramfs(&elf(code), &[]).expect("an initramfs")).expect("a file");
+    let machine = fs::read_to_string(project().join("vm/machines/x86_64.toml")).expect("a machine");
+    let machine = Machine::parse(&machine).expect("a machine");
+    let scenario = deferinit_scenario::parse("long", LONG.as_bytes()).expect("a scenario");
+    run(
+        &machine,
+        &kernel,
+        &image,
+        &scenario,
+        folder.path(),
+        wall_deadline,
+        interrupted,
+    )
+}
+
+fn run(
+    machine: &Machine,
+    kernel: &Path,
+    image: &Path,
+    scenario: &deferinit_scenario::Scenario,
+    folder: &Path,
+    wall_deadline: Duration,
+    interrupted: bool,
+) -> Outcome {
+    deferinit_host::run(&Request {
+        machine,
+        qemu: &Qemu::find(&machine.qemu).expect("QEMU"),
+        clock: Clock::Exact,
+        cpus: 1,
+        memory: None,
+        trace_buffer: Bytes(16 << 20),
+        kernel,
+        initramfs: image,
+        command_line: &[],
+        plan: &deferinit_host::plan(scenario),
+        wall_deadline: Some(wall_deadline),
+        folder,
+        interrupted: &AtomicBool::new(interrupted),
+    })
+    .expect("a machine that can be set up")
+}
+
+const GENEROUS: Duration = Duration::from_secs(120);
+
+#[test]
+fn a_panic_is_known_with_the_kernels_own_words() {
+    let outcome = boot(init::EXIT, GENEROUS, false);
+    let Ending::GuestPanic { message } = &outcome.ending else {
+        panic!("{:?}\n{}", outcome.ending, outcome.console_tail);
+    };
+    assert!(
+        message.contains("Kernel panic - not syncing: Attempted to kill init!"),
+        "{message}"
+    );
+    assert!(
+        outcome.console_tail.contains("Call Trace:"),
+        "{}",
+        outcome.console_tail
+    );
+}
+
+#[test]
+fn a_guest_that_powers_off_without_a_word_has_no_agent() {
+    let outcome = boot(init::POWER_OFF, GENEROUS, false);
+    assert_eq!(
+        outcome.ending,
+        Ending::AgentMissing,
+        "{}",
+        outcome.console_tail
+    );
+}
+
+#[test]
+fn a_guest_that_hangs_is_ended_by_the_deadline_in_wall_time() {
+    let outcome = boot(init::HANG, Duration::from_secs(5), false);
+    let waiting_for = "the boot of the guest for 5 s of wall time".to_owned();
+    assert_eq!(outcome.ending, Ending::HostDeadline { waiting_for });
+}
+
+#[test]
+fn a_run_that_is_interrupted_says_so() {
+    let outcome = boot(init::HANG, GENEROUS, true);
+    assert_eq!(outcome.ending, Ending::Interrupted);
+    assert!(outcome.wall < GENEROUS);
+}
+
+#[test]
+fn a_kernel_that_qemu_cannot_load_is_qemus_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let nothing = folder.path().join("nothing");
+    fs::write(&nothing, "no kernel").expect("a file");
+    let machine = fs::read_to_string(project().join("vm/machines/x86_64.toml")).expect("a machine");
+    let machine = Machine::parse(&machine).expect("a machine");
+    let scenario = deferinit_scenario::parse("long", LONG.as_bytes()).expect("a scenario");
+    let outcome = run(
+        &machine,
+        &nothing,
+        &nothing,
+        &scenario,
+        folder.path(),
+        GENEROUS,
+        false,
+    );
+    let Ending::QemuDied { status } = &outcome.ending else {
+        panic!("{:?}", outcome.ending)
+    };
+    assert!(
+        status.contains("exit status: 1") && status.contains("kernel"),
+        "{status}"
+    );
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Starting the program and reading what it leaves.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// The project's folder.
+pub(crate) fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .expect("the project")
+}
+
+/// The program, to be run in the project's folder.
+pub(crate) fn deferinit(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_deferinit"));
+    command.args(arguments).current_dir(project());
+    command
+}
+
+/// Runs the program to its end.
+pub(crate) fn output(arguments: &[&str]) -> Output {
+    deferinit(arguments).output().expect("the program starts")
+}
+
+/// Its exit code.
+pub(crate) fn code(output: &Output) -> i32 {
+    output.status.code().expect("it exits by itself")
+}
+
+/// All it printed, for messages and searches.
+pub(crate) fn text(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// The entries of a `results.json`.
+pub(crate) fn results(out: &Path) -> Vec<Value> {
+    let bytes = std::fs::read(out.join("results.json")).expect("results.json");
+    let json: Value = serde_json::from_slice(&bytes).expect("JSON");
+    assert_eq!(json["format_version"], 1);
+    json["scenarios"]
+        .as_array()
+        .expect("a list of scenarios")
+        .clone()
+}
+
+/// A path as an argument.
+pub(crate) fn argument(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+/// The text of one of the project's scenarios.
+pub(crate) fn scenario(name: &str) -> String {
+    let path = project().join(format!("scenarios/{name}.yaml"));
+    std::fs::read_to_string(&path).expect("a scenario")
+}
+
+/// The names of all of the project's scenarios.
+pub(crate) fn all_names() -> Vec<String> {
+    let listed = output(&["list", "--format", "json"]);
+    let json: Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+    let scenarios = json["scenarios"].as_array().expect("a list");
+    scenarios
+        .iter()
+        .map(|entry| entry["name"].as_str().expect("a name").to_owned())
+        .collect()
+}
+
+/// Whether a process is there, a zombie not counted.
+pub(crate) fn is_running(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')')
+        .is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
+}

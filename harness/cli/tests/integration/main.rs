@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The `deferinit` program as a user runs it, on a real kernel in a real QEMU.
+//!
+//! What needs a kernel uses the one in the cache; `make test` builds it first.
+
+mod command;
+mod endings;
+mod harness;
+mod mistakes;
+mod repeats;
+mod twins;
+mod whole;

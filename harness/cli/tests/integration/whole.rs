@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Every scenario of the project, run as `make run` does, and what a run leaves.
+
+use std::process::Command;
+
+use crate::harness::{all_names, argument, code, output, results, text};
+
+#[test]
+fn every_scenario_passes_and_leaves_every_stages_file() {
+    let out = tempfile::tempdir().expect("a folder");
+    let output = output(&["run", "--out", argument(out.path())]);
+    assert_eq!(code(&output), 0, "{}", text(&output));
+
+    let results = results(out.path());
+    let names: Vec<&str> = results
+        .iter()
+        .filter_map(|entry| entry["name"].as_str())
+        .collect();
+    assert_eq!(names, all_names());
+    for entry in &results {
+        let name = entry["name"].as_str().expect("a name");
+        assert_eq!(entry["verdict"], "pass", "{name}: {}", entry["reason"]);
+        assert_eq!(entry["clock"], "exact", "{name}");
+        let measurements = entry["measurements"].as_object().expect("measurements");
+        assert!(
+            measurements.values().all(serde_json::Value::is_i64),
+            "{name}: {measurements:?}"
+        );
+        assert!(measurements.len() > 10, "{name}: {measurements:?}");
+
+        let folder = out.path().join(name);
+        for file in [
+            "plan.json",
+            "build.json",
+            "vm/argv",
+            "vm/qmp.jsonl",
+            "vm/console.log",
+            "trace/trace.dat",
+            "trace/functions",
+            "timeline.json",
+            "verdict.json",
+        ] {
+            assert!(folder.join(file).is_file(), "{name} has left no {file}");
+        }
+    }
+    for file in ["results.json", "junit.xml", "results.ktap"] {
+        assert!(out.path().join(file).is_file(), "there is no {file}");
+    }
+
+    rust_functions_are_in_the_call_graph(&results);
+    trace_cmd_agrees(&out.path().join("functions/graph/trace/trace.dat"));
+}
+
+fn rust_functions_are_in_the_call_graph(results: &[serde_json::Value]) {
+    let entry = results
+        .iter()
+        .find(|entry| entry["name"] == "functions/graph")
+        .expect("it ran");
+    let functions = entry["functions"].as_array().expect("functions");
+    for name in [
+        "deferred_init",
+        "deferred_arm_item",
+        "deferred_run_item",
+        "deferred_item_body",
+    ] {
+        let function = functions.iter().find(|function| function["name"] == name);
+        let function = function.unwrap_or_else(|| panic!("{name} is not in {functions:?}"));
+        assert_eq!(function["module"], "test_deferred", "{name}");
+        assert!(function["calls"].as_u64() >= Some(1), "{name}");
+    }
+}
+
+/// trace-cmd opens the archive, complains of nothing, and shows the same functions.
+fn trace_cmd_agrees(trace_dat: &std::path::Path) {
+    let report = Command::new("trace-cmd")
+        .args(["report", argument(trace_dat)])
+        .output();
+    let report = report.expect("trace-cmd is installed");
+    assert!(report.status.success());
+    assert_eq!(String::from_utf8_lossy(&report.stderr), "");
+    let text = String::from_utf8_lossy(&report.stdout);
+    assert_eq!(text.matches("deferred_item_body() {").count(), 4, "{text}");
+    assert_eq!(text.matches("deferred_item_ended:").count(), 4, "{text}");
+}
