@@ -1,22 +1,44 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Replaces the nop behind each .LpatchN label of rustc's assembly by a call to
-# __fentry__.  Fails, naming the line, where the nop is not what it was when this
-# was written, and where there is nothing to replace.
+# Turns the patchable entry of each function in rustc's assembly into a call to __fentry__.
+#
+# Reads the file twice (awk -f rust_fentry.awk FILE FILE): first the labels that stand in the
+# sections __patchable_function_entries, then the code. The first instruction behind such a label
+# must be the 5-byte nop that -Zpatchable-function-entry=5,0 asks for. Fails, naming the line, where
+# it is another one, where a label is not found, and where there is no label at all.
 
-expected {
-	if ($0 !~ /^[ \t]+nopl[ \t]+8\(%rax,%rax\)[ \t]*$/) {
-		printf "%s:%d: expected the 5-byte nop of -Zpatchable-function-entry, found: %s\n", FILENAME, FNR, $0 > "/dev/stderr"
-		failed = 1
-		exit 1
+function fail(message) {
+	print FILENAME ":" FNR ": " message > "/dev/stderr"
+	failed = 1
+	exit 1
+}
+
+# First reading: which labels.
+NR == FNR {
+	if ($1 == ".section")
+		in_entries = ($2 ~ /^__patchable_function_entries,/)
+	else if ($1 ~ /^\.(text|data|bss|rodata)$/)
+		in_entries = 0
+	else if (in_entries && $1 == ".quad") {
+		entry[$2 ":"] = 1
+		wanted++
 	}
+	next
+}
+
+# Second reading: a label was seen, and this is neither blank nor a directive nor a further label.
+expected && NF && $1 !~ /^\./ && $1 !~ /:$/ && $1 !~ /^#/ {
+	if ($0 !~ /^[ \t]+nopl[ \t]+8\(%rax,%rax\)[ \t]*$/)
+		fail("expected the 5-byte nop of -Zpatchable-function-entry, found: " $0)
 	print "\tcall\t__fentry__"
 	expected = 0
 	replaced++
 	next
 }
 
-/^\.Lpatch[0-9]+:/ {
+$1 in entry {
+	if (expected)
+		fail("a function ends before its entry was found")
 	expected = 1
 }
 
@@ -25,10 +47,10 @@ expected {
 }
 
 END {
-	if (!failed && (expected || !replaced)) {
-		printf "%s: no function entry to make traceable\n", FILENAME > "/dev/stderr"
-		exit 1
-	}
 	if (failed)
 		exit 1
+	if (!wanted)
+		fail("no function has an entry that can be made traceable")
+	if (replaced != wanted)
+		fail(wanted " functions have an entry, but only " replaced + 0 " were made traceable")
 }

@@ -7,10 +7,9 @@
 # which objtool and the module loader then treat like those of C code.
 #
 # The kernel gives Rust code no such calls on x86-64 (7.3).  So rustc is asked for
-# one 5-byte nop behind a label .LpatchN at each entry, and in its assembly each
-# such nop becomes the call.  The build fails if a label is not followed by that
-# nop, or if there is no label at all: a module that ftrace cannot see would be
-# worse than none.
+# one 5-byte nop at each entry, and in its assembly each of them becomes the call.
+# The build fails if one is not where rustc says it is, or if there is none: a
+# module that ftrace cannot see would be worse than none.
 
 rust-fentry-patch := $(lastword $(MAKEFILE_LIST:rust_fentry.mk=rust_fentry.awk))
 
@@ -20,7 +19,7 @@ $(foreach o,$(rust-fentry-y), \
 
 quiet_cmd_rust_fentry = FENTRY  $@
       cmd_rust_fentry = \
-	awk -f $(rust-fentry-patch) $< > $(@:.o=.fentry.s) && \
+	awk -f $(rust-fentry-patch) $< $< > $(@:.o=.fentry.s) && \
 	$(CC) $(a_flags) -Qunused-arguments -c -o $@ $(@:.o=.fentry.s) && \
 	$(OBJCOPY) --remove-section=__patchable_function_entries $@
 

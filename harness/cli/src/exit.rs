@@ -14,7 +14,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use anyhow::Error;
+use anyhow::{Error, anyhow};
 use deferinit_kernel::Class;
 
 /// Every scenario passed.
@@ -45,6 +45,15 @@ impl Failure {
         Self {
             code: USAGE,
             error: error.into(),
+        }
+    }
+
+    /// The same failure, with what to do about it.
+    pub(crate) fn advise(self, advice: &str) -> Self {
+        let Self { code, error } = self;
+        Self {
+            code,
+            error: anyhow!("{error:#}; {advice}"),
         }
     }
 

@@ -20,24 +20,37 @@ use deferinit_timeline::{Assembly, Ending, Run, Timeline};
 use serde::Serialize;
 
 use crate::prepare::{Prepared, ReadyMachine};
+use crate::repetitions;
 use trace::Decoded;
 
 /// How many lines of the console a report shows.
 const CONSOLE_LINES: usize = 20;
 
-/// Runs `scenario` once, in `folder`, which exists and is empty.
+/// What to run once.
+pub(crate) struct Job<'a> {
+    pub(crate) prepared: &'a Prepared,
+    pub(crate) machine: &'a ReadyMachine,
+    pub(crate) scenario: &'a Scenario,
+    pub(crate) repetition: Repetition,
+    /// The first run of the same scenario, if this is a later one.
+    pub(crate) first: Option<&'a RunResult>,
+    pub(crate) interrupted: &'a AtomicBool,
+}
+
+/// Runs a scenario once, in `folder`, which exists and is empty.
 ///
 /// # Errors
 /// If the harness itself cannot go on: a file that cannot be written, a VM that cannot be set up.
 /// Whatever the guest does is a verdict.
-pub(crate) fn run(
-    prepared: &Prepared,
-    machine: &ReadyMachine,
-    scenario: &Scenario,
-    repetition: Repetition,
-    folder: &Path,
-    interrupted: &AtomicBool,
-) -> Result<RunResult> {
+pub(crate) fn run(job: &Job<'_>, folder: &Path) -> Result<RunResult> {
+    let Job {
+        prepared,
+        machine,
+        scenario,
+        repetition,
+        first,
+        interrupted,
+    } = *job;
     let begin = Instant::now();
     write_json(folder, "plan.json", scenario)?;
     write_json(folder, "build.json", &prepared.build)?;
@@ -66,12 +79,10 @@ pub(crate) fn run(
     if let Some(trace_dat) = &decoded.trace_dat {
         write(&folder.join("trace/trace.dat"), trace_dat)?;
     }
-    let judgement = judge(scenario, &timeline);
-    write_json(folder, "verdict.json", &judgement)?;
 
-    Ok(RunResult {
+    let mut result = RunResult {
         repetition,
-        judgement,
+        judgement: judge(scenario, &timeline),
         clock: clock_word(scenario.clock).to_owned(),
         kernel: outcome
             .received
@@ -85,7 +96,12 @@ pub(crate) fn run(
         folder: folder.display().to_string(),
         console: last_lines(&outcome.console_tail),
         functions: FunctionFigures::of(&timeline),
-    })
+    };
+    if let Some(first) = first {
+        repetitions::hold_against_first(first, &mut result, scenario.clock);
+    }
+    write_json(folder, "verdict.json", &result.judgement)?;
+    Ok(result)
 }
 
 fn timeline(outcome: &Outcome, files: &trace::Files, decoded: &Decoded<'_>) -> Timeline {

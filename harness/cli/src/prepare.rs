@@ -12,9 +12,10 @@ use anyhow::{Context, Result, anyhow};
 use deferinit_host::{Machine, Qemu, initramfs};
 use deferinit_kernel::build::{self, BuildInfo, Choice, Kbuild};
 use deferinit_kernel::cache::Session;
-use deferinit_kernel::module;
-use deferinit_kernel::requirements::{self, Need};
-use deferinit_scenario::{Bytes, Scenario};
+use deferinit_kernel::module::{self, ModuleInfo};
+use deferinit_kernel::requirements::Need;
+use deferinit_scenario::{Bytes, Clock, Scenario};
+use serde::Serialize;
 
 use crate::args::KernelChoice;
 use crate::exit::Failure;
@@ -32,14 +33,22 @@ pub(crate) struct Prepared {
     pub(crate) kernel: PathBuf,
     /// `uname -r`.
     pub(crate) release: String,
-    /// How the kernel was built.
-    pub(crate) build: BuildInfo,
+    /// How kernel and module were built.
+    pub(crate) build: Build,
     /// The symbols of the kernel.
     pub(crate) system_map: String,
     /// The workload's module, for its symbols.
     pub(crate) module: Vec<u8>,
     /// The initramfs.
     pub(crate) initramfs: PathBuf,
+}
+
+/// `build.json`: how kernel and module were built.
+#[derive(Serialize)]
+pub(crate) struct Build {
+    format_version: u32,
+    kernel: BuildInfo,
+    module: ModuleInfo,
 }
 
 /// A machine and the QEMU that emulates it.
@@ -53,13 +62,14 @@ impl ReadyMachine {
     /// The machine that a scenario runs on, in one line.
     pub(crate) fn describe(&self, scenario: &Scenario) -> String {
         let cpus = scenario.machine.cpus;
-        format!(
-            "{} ({cpus} CPU{}, {}, QEMU {})",
-            self.machine.name,
-            if cpus == 1 { "" } else { "s" },
-            scenario.machine.memory.unwrap_or(self.memory),
-            self.qemu.version
-        )
+        let plural = if cpus == 1 { "" } else { "s" };
+        let memory = scenario.machine.memory.unwrap_or(self.memory);
+        let accelerator = match scenario.clock {
+            Clock::Exact => format!("TCG, icount shift {}", self.machine.exact.shift),
+            Clock::Wall => "TCG".to_owned(),
+        };
+        let (name, qemu) = (&self.machine.name, self.qemu.version);
+        format!("{name} ({cpus} CPU{plural}, {memory}, QEMU {qemu}, {accelerator})")
     }
 }
 
@@ -81,17 +91,26 @@ pub(crate) fn session(
     Ok((Session::new(interrupted)?, kbuild))
 }
 
+/// Fails if something is missing that a run, or a kernel build, would need. Installs nothing: that is
+/// asked for by `deferinit setup`.
+pub(crate) fn require(session: &Session, kbuild: &Kbuild) -> Result<(), Failure> {
+    match kbuild.requirements.survey(&session.cache).error(Need::Run) {
+        Some(error) => Err(Failure::from(error)
+            .advise("`deferinit setup` installs it, `deferinit doctor` says more")),
+        None => Ok(()),
+    }
+}
+
 /// Gets, builds and packs what runs need. The initramfs goes into `out`.
 pub(crate) fn prepare(
     project: &Project,
+    session: &Session,
+    kbuild: &Kbuild,
     arguments: &KernelChoice,
     out: &Path,
-    interrupted: Arc<AtomicBool>,
 ) -> Result<Prepared, Failure> {
-    let (session, kbuild) = session(project, interrupted)?;
-    requirements::install_missing(&session, &kbuild.requirements, Need::Run)?;
-    let kernel = build::provide(&session, &kbuild, &choice(arguments))?;
-    let modules = module::build(&session, &kernel, &project.module(), &kbuild.dir, &MODULES)?;
+    let kernel = build::provide(session, kbuild, &choice(arguments))?;
+    let modules = module::build(session, &kernel, &project.module(), &kbuild.dir, &MODULES)?;
 
     let read = |path: &Path| {
         fs::read(path)
@@ -131,7 +150,11 @@ pub(crate) fn prepare(
     Ok(Prepared {
         kernel: kernel.image()?.to_owned(),
         release: kernel.info.release.clone(),
-        build: kernel.info,
+        build: Build {
+            format_version: 1,
+            kernel: kernel.info,
+            module: modules.info,
+        },
         system_map: String::from_utf8_lossy(&system_map).into_owned(),
         module: contents.swap_remove(0),
         initramfs,

@@ -159,7 +159,9 @@ impl Compilers {
 
     /// What make is told on its command line; identity and time are fixed, so that the same inputs give the same image.
     pub(crate) fn make_arguments(&self) -> Vec<OsString> {
-        let mut arguments: Vec<OsString> = vec!["ARCH=x86_64".into()];
+        // As on an x86 host without ARCH. With ARCH=x86_64, tinyconfig sees the 64-bit options and turns them off one by
+        // one (VMAP_STACK, X86_KERNEL_IBT), where they should get their defaults once CONFIG_64BIT is set.
+        let mut arguments: Vec<OsString> = vec!["ARCH=x86".into()];
         if let Some(suffix) = &self.llvm_suffix {
             arguments.push(format!("LLVM={}", if suffix.is_empty() { "1" } else { suffix }).into());
         }

@@ -41,7 +41,7 @@
 //! | `summary` | one sentence: what holds when the scenario passes | required |
 //! | `clock` | `exact`, `wall` | `exact` |
 //! | `machine` | `name`, `cpus`, `memory`, `command-line` | `x86_64`, 1, the machine file's, none |
-//! | `trace` | `functions`, `events`, `buffer` | `["deferred_*"]`, none, `64MiB` |
+//! | `trace` | `functions`, `events`, `buffer` | `["deferred_*"]`, none, `16MiB` |
 //! | `deadline` | guest time the whole plan may take | `60s` |
 //! | `workload`, `until` | the only phase, `main`: see [`Workload`] and [`Until`] | `until: done` |
 //! | `phases` | instead of these, a list of `name`, `workload`, `until` | |

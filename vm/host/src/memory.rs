@@ -63,7 +63,7 @@ impl Region {
     /// kernel, or if that lies above what is mapped one to one.
     pub(crate) fn at_top_of(memory: u64, bytes: u64) -> Option<Self> {
         /// A kernel with its initramfs and some room.
-        const LEAST_FOR_KERNEL: u64 = 96 << 20;
+        const LEAST_FOR_KERNEL: u64 = 64 << 20;
         /// QEMU's microvm maps RAM below this address as one block (`hw/i386/microvm.c`).
         const ONE_TO_ONE: u64 = 3 << 30;
         /// `trace_instance=` wants whole pages.
@@ -93,7 +93,7 @@ mod tests {
                 bytes: mib(64)
             })
         );
-        assert_eq!(Region::at_top_of(mib(128), mib(64)), None);
+        assert_eq!(Region::at_top_of(mib(128), mib(65)), None);
         assert_eq!(Region::at_top_of(mib(64), mib(128)), None);
         let region = Region::at_top_of(mib(8192), mib(64));
         assert_eq!(

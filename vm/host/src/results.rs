@@ -88,7 +88,6 @@ pub(crate) fn receive(stream: &[u8], folder: &Path) -> Result<Received> {
                 unloaded: _,
             } => {}
             Message::File { file } => {
-                // Sent once per phase; each has the functions of the one before.
                 files.insert(file, payload.to_vec());
             }
             Message::Finished { end } => received.end = Some(end),

@@ -7,13 +7,12 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, anyhow};
 use deferinit_kernel::build::{self, Choice, Listing};
-use deferinit_kernel::requirements::{self, Need};
 use deferinit_kernel::source;
 use serde::Serialize;
 
 use crate::args::{Format, Kernel};
 use crate::exit::{Failure, PASSED};
-use crate::prepare::{choice, session};
+use crate::prepare::{self, choice, session};
 use crate::project::Project;
 
 /// Runs the command.
@@ -25,7 +24,7 @@ pub(crate) fn run(command: &Kernel, interrupted: Arc<AtomicBool>) -> Result<u8, 
             println!("{}", source.tree().display());
         }
         Kernel::Build(arguments) => {
-            requirements::install_missing(&session, &kbuild.requirements, Need::Run)?;
+            prepare::require(&session, &kbuild)?;
             let kernel = build::provide(&session, &kbuild, &choice(arguments))?;
             println!("{}", kernel.build_dir.display());
         }

@@ -19,7 +19,7 @@ use crate::args::{self, Run};
 use crate::exit::Failure;
 use crate::prepare::{self, Prepared, ReadyMachine};
 use crate::project::Project;
-use crate::{output, pipeline, repetitions, scenarios};
+use crate::{output, pipeline, scenarios};
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, Failure> {
@@ -33,9 +33,11 @@ pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, F
             };
         }
     }
-    let out = output::create(arguments.out.as_deref())?;
-    let prepared = prepare::prepare(&project, &arguments.kernel, &out, Arc::clone(&interrupted))?;
+    let (session, kbuild) = prepare::session(&project, Arc::clone(&interrupted))?;
+    prepare::require(&session, &kbuild)?;
     let machines = prepare::machines(&project, &scenarios)?;
+    let out = output::create(arguments.out.as_deref())?;
+    let prepared = prepare::prepare(&project, &session, &kbuild, &arguments.kernel, &out)?;
 
     let mut results = Vec::new();
     let progress = Progress::new(scenarios.len(), arguments.repeat);
@@ -53,10 +55,16 @@ pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, F
                 index,
                 of: arguments.repeat,
             };
-            let mut result = one(&prepared, machine, scenario, repetition, &out, &interrupted)?;
-            if let Some(first) = results.get(begin) {
-                repetitions::hold_against_first(first, &mut result, scenario.clock);
-            }
+            let first = results.get(begin);
+            let result = one(
+                &prepared,
+                machine,
+                scenario,
+                repetition,
+                first,
+                &out,
+                &interrupted,
+            )?;
             progress.end(&result);
             results.push(result);
         }
@@ -70,6 +78,7 @@ fn one(
     machine: &ReadyMachine,
     scenario: &Scenario,
     repetition: Repetition,
+    first: Option<&RunResult>,
     out: &Path,
     interrupted: &AtomicBool,
 ) -> Result<RunResult, Failure> {
@@ -80,14 +89,15 @@ fn one(
     fs::create_dir_all(&folder)
         .with_context(|| format!("cannot make {}", folder.display()))
         .and_then(|()| {
-            pipeline::run(
+            let run = pipeline::Job {
                 prepared,
                 machine,
                 scenario,
                 repetition,
-                &folder,
+                first,
                 interrupted,
-            )
+            };
+            pipeline::run(&run, &folder)
         })
         .with_context(|| format!("scenario {}", scenario.name))
         .map_err(Failure::setup)

@@ -42,9 +42,9 @@ impl Background {
         let pid_file = out.join("long/vm/pid");
         let deadline = Instant::now() + Duration::from_secs(120);
         while Instant::now() < deadline {
-            let results = pid_file.with_file_name("results.bin");
-            // The agent has said hello: the guest is up.
-            if results.metadata().is_ok_and(|metadata| metadata.len() > 0) {
+            let sent = fs::read(pid_file.with_file_name("results.bin")).unwrap_or_default();
+            // The window is open: the trace is described, and being recorded.
+            if sent.windows(11).any(|window| window == b"phase-begun") {
                 let text = fs::read_to_string(&pid_file).expect("a pid file");
                 return (background, text.trim().parse().expect("a pid"));
             }

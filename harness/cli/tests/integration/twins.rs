@@ -5,8 +5,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
-use crate::harness::{all_names, argument, code, output, results, scenario, text};
+use crate::harness::{
+    all_names, argument, code, deferinit, output, project, results, scenario, text,
+};
 
 /// A scenario, what to replace in it, by what, and the check that must then fail.
 const TWINS: [(&str, &str, &str, &str); 14] = [
@@ -145,5 +148,49 @@ fn every_twin_ends_100_by_the_check_it_was_made_for() {
             failed.contains(check),
             "{name} with {to:?} fails by {failed:?}, not by {check:?}"
         );
+    }
+}
+
+/// A module that leaks, instead of an expectation that is wrong: kmemleak sees what it should.
+#[test]
+fn a_module_that_leaks_fails_the_leak_check() {
+    let copy = tempfile::tempdir().expect("a folder");
+    for folder in ["module", "kbuild", "vm/machines", "scenarios/memory"] {
+        copy_folder(&project().join(folder), &copy.path().join(folder));
+    }
+    let workload = copy.path().join("module/workload.rs");
+    let sound = fs::read_to_string(&workload).expect("a source file");
+    let push = "items.push(item, GFP_KERNEL)?;";
+    let leaky = sound.replace(
+        push,
+        &format!("core::mem::forget(item.clone());\n        {push}"),
+    );
+    assert_ne!(sound, leaky, "the module has no {push:?}");
+    fs::write(&workload, leaky).expect("a source file");
+
+    let out = copy.path().join("out");
+    let output = deferinit(&["run", "memory/no-leak", "--out", argument(&out)])
+        .current_dir(copy.path())
+        .env("CARGO_TARGET_DIR", project().join("target"))
+        .output()
+        .expect("the program starts");
+    assert_eq!(code(&output), 100, "{}", text(&output));
+    let reason = results(&out)[0]["reason"]
+        .as_str()
+        .expect("a reason")
+        .to_owned();
+    assert!(reason.contains("leak"), "{reason}");
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("a copy");
+        }
     }
 }

@@ -21,7 +21,7 @@ use crate::{Bytes, Clock, Machine, Nanos, Phase, Scenario, Trace, Until};
 const MIB: u64 = 1 << 20;
 
 /// The smallest guest the project's kernels boot in, to the largest a test machine is likely to have.
-const MEMORY: RangeInclusive<Bytes> = Bytes(64 * MIB)..=Bytes(64 << 30);
+const MEMORY: RangeInclusive<Bytes> = Bytes(128 * MIB)..=Bytes(64 << 30);
 
 /// Room for a few sub-buffers on each of 16 CPUs, to what a guest can spare.
 const BUFFER: RangeInclusive<Bytes> = Bytes(MIB)..=Bytes(1 << 30);
@@ -29,8 +29,8 @@ const BUFFER: RangeInclusive<Bytes> = Bytes(MIB)..=Bytes(1 << 30);
 /// The size of a page, and so of a sub-buffer, on x86_64.
 const PAGE: Bytes = Bytes(4096);
 
-/// The default of `trace.buffer`.
-const DEFAULT_BUFFER: Bytes = Bytes(64 * MIB);
+/// The default of `trace.buffer`: 200,000 traced calls. The guest clears it at boot, which takes time.
+const DEFAULT_BUFFER: Bytes = Bytes(16 * MIB);
 
 /// The default of `deadline`.
 const DEFAULT_DEADLINE: Nanos = Nanos(60_000_000_000);

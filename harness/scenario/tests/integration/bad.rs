@@ -244,7 +244,7 @@ const LINES: [(usize, &str, &str); 167] = [
     (
         1,
         "summary: x\nmachine: { memory: 1MiB }",
-        "2:20: 1MiB is out of range; allowed: 64MiB to 64GiB",
+        "2:20: 1MiB is out of range; allowed: 128MiB to 64GiB",
     ),
     (
         1,
@@ -343,8 +343,8 @@ const LINES: [(usize, &str, &str); 167] = [
     ),
     (
         1,
-        "summary: x\nmachine: { memory: 64MiB }\ntrace: { buffer: 33MiB }",
-        "3:18: a buffer of 33MiB is more than half of the guest's 64MiB; allowed: at most 32MiB",
+        "summary: x\nmachine: { memory: 128MiB }\ntrace: { buffer: 65MiB }",
+        "3:18: a buffer of 65MiB is more than half of the guest's 128MiB; allowed: at most 64MiB",
     ),
     (
         2,

@@ -35,7 +35,7 @@ fn smallest_file_gets_every_default() {
         trace: Trace {
             functions: vec!["deferred_*".to_owned()],
             events: Vec::new(),
-            buffer: Bytes(64 << 20),
+            buffer: Bytes(16 << 20),
         },
         phases: vec![Phase {
             name: "main".to_owned(),
