@@ -21,7 +21,8 @@ quiet_cmd_rust_fentry = FENTRY  $@
       cmd_rust_fentry = \
 	awk -f $(rust-fentry-patch) $< $< > $(@:.o=.fentry.s) && \
 	$(CC) $(a_flags) -Qunused-arguments -c -o $@ $(@:.o=.fentry.s) && \
-	$(OBJCOPY) --remove-section=__patchable_function_entries $@
+	$(OBJCOPY) --remove-section=__patchable_function_entries $@ \
+	$(cmd_objtool)
 
 $(addprefix $(obj)/,$(rust-fentry-y)): $(obj)/%.o: $(obj)/%.s $(rust-fentry-patch) FORCE
 	$(call if_changed,rust_fentry)

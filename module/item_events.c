@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The trace events of test_deferred, in a module of their own.
+ * The trace events of test_deferred, in a module of their own, and the probe
+ * that tells when the kernel queues an item.
  *
  * When a module that owns trace events is unloaded, the kernel empties every
  * trace buffer that has recorded one of them (trace_module_remove_events(),
@@ -9,6 +10,11 @@
  */
 
 #include <linux/module.h>
+#include <linux/string.h>
+#include <linux/trace_clock.h>
+#include <linux/tracepoint.h>
+#include <linux/workqueue.h>
+#include <trace/events/workqueue.h>
 
 #include "shim.h"
 
@@ -30,20 +36,6 @@ void test_deferred_trace_armed(u32 id, u64 time_ns, u64 delay_ns,
 	trace_deferred_item_armed(id, time_ns, delay_ns, delay_jiffies);
 }
 EXPORT_SYMBOL_GPL(test_deferred_trace_armed);
-
-/**
- * test_deferred_trace_queued - report that the kernel has queued an item
- * @id: the item
- * @time_ns: when
- * @expires: when its timer was to expire, in jiffies; 0 if it had none
- *
- * Context: any.
- */
-void test_deferred_trace_queued(u32 id, u64 time_ns, u64 expires)
-{
-	trace_deferred_item_queued(id, time_ns, expires);
-}
-EXPORT_SYMBOL_GPL(test_deferred_trace_queued);
 
 /**
  * test_deferred_trace_started - report that an item runs
@@ -84,6 +76,81 @@ void test_deferred_trace_cancelled(u32 id, u64 time_ns)
 	trace_deferred_item_cancelled(id, time_ns);
 }
 EXPORT_SYMBOL_GPL(test_deferred_trace_cancelled);
+
+static struct tracepoint *queue_tracepoint;
+static work_func_t watched_function;
+static u32 (*item_id)(struct work_struct *work);
+
+static void on_queue_work(void *data, int req_cpu,
+			  struct pool_workqueue *pwq, struct work_struct *work)
+{
+	if (work->func != READ_ONCE(watched_function))
+		return;
+	trace_deferred_item_queued(item_id(work), trace_clock_local(),
+				   to_delayed_work(work)->timer.expires);
+}
+
+/**
+ * test_deferred_watch_queue - report when the kernel queues an item
+ * @function: the work function that all items share, and nothing else
+ * @id: the id of the item that a work is part of
+ *
+ * The timer of a delayed work queues it without telling its owner; the kernel's
+ * own tracepoint does.
+ *
+ * Context: any; not while another function is watched.
+ */
+void test_deferred_watch_queue(work_func_t function,
+			       u32 (*id)(struct work_struct *work))
+{
+	item_id = id;
+	/* Pairs with the dependency from the comparison in on_queue_work(). */
+	smp_store_release(&watched_function, function);
+}
+EXPORT_SYMBOL_GPL(test_deferred_watch_queue);
+
+/**
+ * test_deferred_unwatch_queue - undo test_deferred_watch_queue()
+ *
+ * Once this returns, no report is under way, and @function and @id of the watch
+ * are not used any more.
+ *
+ * Context: process context; may sleep.
+ */
+void test_deferred_unwatch_queue(void)
+{
+	WRITE_ONCE(watched_function, NULL);
+	tracepoint_synchronize_unregister();
+}
+EXPORT_SYMBOL_GPL(test_deferred_unwatch_queue);
+
+static void find_queue_tracepoint(struct tracepoint *tp, void *priv)
+{
+	if (!strcmp(tp->name, "workqueue_queue_work"))
+		queue_tracepoint = tp;
+}
+
+/*
+ * The probe is registered here, and not when test_deferred is loaded, so that
+ * its cost is no part of the module init that is measured.  The tracepoint is
+ * found by name because it is not exported.
+ */
+static int __init test_deferred_events_init(void)
+{
+	check_trace_callback_type_workqueue_queue_work(on_queue_work);
+	for_each_kernel_tracepoint(find_queue_tracepoint, NULL);
+	if (!queue_tracepoint)
+		return -ENOENT;
+	return tracepoint_probe_register(queue_tracepoint, on_queue_work, NULL);
+}
+module_init(test_deferred_events_init);
+
+static void __exit test_deferred_events_exit(void)
+{
+	tracepoint_probe_unregister(queue_tracepoint, on_queue_work, NULL);
+	tracepoint_synchronize_unregister();
+}
+module_exit(test_deferred_events_exit);
 
 MODULE_LICENSE("GPL");
 MODULE_AUTHOR("The deferinit developers");

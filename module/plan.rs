@@ -2,19 +2,18 @@
 
 //! The plan of a load, read from module parameters.
 //!
-//! In: the parameters as the kernel parsed them. Out: a [`Plan`] whose values are within bounds,
+//! In: the parameters as they were given. Out: a [`Plan`] whose values are within bounds,
 //! or `EINVAL` and one line in the kernel log that names the parameter, its value and what is
 //! allowed. Runs nothing.
 
 use kernel::{
     fmt,
-    prelude::*,
-    str::CStr, //
+    prelude::*, //
 };
 
-use crate::{
-    ffi,
-    module_parameters, //
+use crate::ffi::{
+    self,
+    Parameter, //
 };
 
 /// More items than any scenario needs, few enough to allocate at once.
@@ -22,6 +21,9 @@ const MAX_ITEMS: u32 = 4096;
 
 /// One hour: `__usecs_to_jiffies()` takes 32 bits of microseconds, a little more than that.
 const MAX_NS: u64 = 3_600_000_000_000;
+
+/// What `fsleep()` takes of the Rust API: 31 bits of microseconds.
+const MAX_BODY_NS: u64 = 2_147_483_647_000;
 
 /// `WQ_MAX_ACTIVE` of `include/linux/workqueue.h`, Linux 7.3.
 const MAX_ACTIVE: u32 = 2048;
@@ -81,47 +83,34 @@ pub(crate) struct Plan {
 impl Plan {
     /// Reads and checks the module's parameters.
     pub(crate) fn from_parameters() -> Result<Self> {
-        let items = within(
-            "items",
-            u64::from(module_parameters::items.value()),
-            1,
-            MAX_ITEMS.into(),
-        )?;
-        let delay_ns = within("delay_ns", module_parameters::delay_ns.value(), 0, MAX_NS)?;
-        let step_ns = within("step_ns", module_parameters::step_ns.value(), 0, MAX_NS)?;
-        let body_ns = within("body_ns", module_parameters::body_ns.value(), 0, MAX_NS)?;
-        let max_active = within(
-            "max_active",
-            u64::from(module_parameters::max_active.value()),
-            0,
-            MAX_ACTIVE.into(),
-        )?;
+        let items = number(Parameter::Items, 1, MAX_ITEMS.into())?;
+        let delay_ns = number(Parameter::DelayNs, 0, MAX_NS)?;
+        let step_ns = number(Parameter::StepNs, 0, MAX_NS)?;
+        let body_ns = number(Parameter::BodyNs, 0, MAX_BODY_NS)?;
+        let max_active = number(Parameter::MaxActive, 0, MAX_ACTIVE.into())?;
 
         let longest = step_ns.saturating_mul(items - 1).saturating_add(delay_ns);
         if longest > MAX_NS {
             return refuse(
-                "step_ns",
+                Parameter::StepNs,
                 fmt!("{step_ns}"),
                 fmt!("at most {MAX_NS} for delay_ns plus step_ns for each further item"),
             );
         }
 
         let mode = one_of(
-            "mode",
-            ffi::text(ffi::Text::Mode),
+            Parameter::Mode,
             &[("direct", Mode::Direct), ("delayed", Mode::Delayed)],
         )?;
         let arrangement = one_of(
-            "arrangement",
-            ffi::text(ffi::Text::Arrangement),
+            Parameter::Arrangement,
             &[
                 ("parallel", Arrangement::Parallel),
                 ("chain", Arrangement::Chain),
             ],
         )?;
         let body = one_of(
-            "body",
-            ffi::text(ffi::Text::Body),
+            Parameter::Body,
             &[
                 ("none", Body::None),
                 ("spin", Body::Spin { ns: body_ns }),
@@ -131,8 +120,7 @@ impl Plan {
         // The kernel's bound on both kinds of queue fits 32 bits.
         let max_active = max_active as u32;
         let queue = one_of(
-            "queue",
-            ffi::text(ffi::Text::Queue),
+            Parameter::Queue,
             &[
                 ("system-percpu", QueueKind::SystemPercpu),
                 ("system-unbound", QueueKind::SystemUnbound),
@@ -155,21 +143,20 @@ impl Plan {
             ],
         )?;
         let start = one_of(
-            "start",
-            ffi::text(ffi::Text::Start),
+            Parameter::Start,
             &[("load", Start::Load), ("trigger", Start::Trigger)],
         )?;
 
         if max_active != 0 && !matches!(queue, QueueKind::Own { .. }) {
             return refuse(
-                "max_active",
+                Parameter::MaxActive,
                 fmt!("{max_active}"),
                 fmt!("0 unless queue is own-percpu or own-unbound"),
             );
         }
         if mode == Mode::Direct && start == Start::Trigger {
             return refuse(
-                "start",
+                Parameter::Start,
                 fmt!("trigger"),
                 fmt!("load, because mode is direct"),
             );
@@ -194,27 +181,34 @@ impl Plan {
     }
 }
 
-/// Returns `value` if it lies in `min..=max`.
-fn within(name: &str, value: u64, min: u64, max: u64) -> Result<u64> {
-    if (min..=max).contains(&value) {
-        Ok(value)
-    } else {
-        refuse(name, fmt!("{value}"), fmt!("{min} to {max}"))
+/// Returns the value of `parameter` if it is a number in `min..=max`.
+fn number(parameter: Parameter, min: u64, max: u64) -> Result<u64> {
+    let value = ffi::text(parameter);
+    let number = value.to_str().ok().and_then(|text| text.parse().ok());
+    match number {
+        Some(number) if (min..=max).contains(&number) => Ok(number),
+        _ => refuse(parameter, fmt!("{value}"), fmt!("{min} to {max}")),
     }
 }
 
-/// Returns what `value` stands for among `choices`.
-fn one_of<T: Copy>(name: &str, value: &CStr, choices: &[(&str, T)]) -> Result<T> {
+/// Returns what the value of `parameter` stands for among `choices`.
+fn one_of<T: Copy>(parameter: Parameter, choices: &[(&str, T)]) -> Result<T> {
+    let value = ffi::text(parameter);
     for (text, choice) in choices {
         if value.to_bytes() == text.as_bytes() {
             return Ok(*choice);
         }
     }
-    refuse(name, fmt!("{value}"), fmt!("{}", Names(choices)))
+    refuse(parameter, fmt!("{value}"), fmt!("{}", Names(choices)))
 }
 
 /// Says why a parameter cannot be used. `EINVAL`, always.
-fn refuse<T>(name: &str, value: fmt::Arguments<'_>, allowed: fmt::Arguments<'_>) -> Result<T> {
+fn refuse<T>(
+    parameter: Parameter,
+    value: fmt::Arguments<'_>,
+    allowed: fmt::Arguments<'_>,
+) -> Result<T> {
+    let name = parameter.name();
     pr_err!("parameter {name}={value} is not allowed; allowed: {allowed}\n");
     Err(EINVAL)
 }

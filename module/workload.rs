@@ -3,7 +3,6 @@
 //! The items of a load: arming, running, counting and cancelling them.
 
 use kernel::{
-    fmt,
     impl_has_delayed_work,
     new_condvar,
     new_mutex,
@@ -27,30 +26,27 @@ use crate::{
     plan::{
         Arrangement,
         Mode,
-        Plan, //
+        Plan,
+        Start, //
     },
 };
 
-/// How far the items are.
+/// How far the items are; `struct test_deferred_progress` of `shim.h`.
 #[derive(Clone, Copy, Default)]
+#[repr(C)]
 pub(crate) struct Progress {
     items: u32,
     armed: u32,
     started: u32,
     ended: u32,
     cancelled: u32,
-    stopping: bool,
-    claimed: bool,
 }
 
-impl fmt::Display for Progress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "items {} armed {} started {} ended {} cancelled {}",
-            self.items, self.armed, self.started, self.ended, self.cancelled
-        )
-    }
+/// What changes while items run.
+struct State {
+    progress: Progress,
+    triggered: bool,
+    stopping: bool,
 }
 
 /// What the items of one load share.
@@ -59,7 +55,7 @@ struct Shared {
     plan: Plan,
     queue: ffi::OwnedQueue,
     #[pin]
-    progress: Mutex<Progress>,
+    state: Mutex<State>,
     #[pin]
     changed: CondVar,
 }
@@ -101,7 +97,7 @@ impl Item {
 fn deferred_run_item(item: &Arc<Item>) {
     let shared = &item.shared;
     ffi::trace_started(item.id, ffi::now());
-    shared.progress.lock().started += 1;
+    shared.state.lock().progress.started += 1;
     deferred_item_body(shared.plan.body);
     if let Some(next) = &item.next {
         deferred_arm_item(next);
@@ -109,7 +105,7 @@ fn deferred_run_item(item: &Arc<Item>) {
     ffi::trace_ended(item.id, ffi::now(), 0);
     // Counted last: whoever waits for the end may unload the module at once, which waits for
     // this function to return.
-    shared.progress.lock().ended += 1;
+    shared.state.lock().progress.ended += 1;
     shared.changed.notify_all();
 }
 
@@ -119,11 +115,11 @@ fn deferred_run_item(item: &Arc<Item>) {
 fn deferred_arm_item(item: &Arc<Item>) {
     let shared = &item.shared;
     {
-        let mut progress = shared.progress.lock();
-        if progress.stopping {
+        let mut state = shared.state.lock();
+        if state.stopping {
             return;
         }
-        progress.armed += 1;
+        state.progress.armed += 1;
     }
     let delay_ns = shared.plan.delay_ns(item.id);
     ffi::trace_armed(item.id, ffi::now(), delay_ns, item.delay);
@@ -140,7 +136,7 @@ fn deferred_arm_item(item: &Arc<Item>) {
 fn deferred_cancel_item(item: &Arc<Item>) {
     if ffi::cancel_sync(item) {
         ffi::trace_cancelled(item.id, ffi::now());
-        item.shared.progress.lock().cancelled += 1;
+        item.shared.state.lock().progress.cancelled += 1;
     }
 }
 
@@ -150,7 +146,8 @@ pub(crate) struct Workload {
     // In the order of their ids. Dropping this from the front frees each item while the next one
     // is still owned here, so freeing a long chain does not recurse.
     items: KVec<Arc<Item>>,
-    watching: bool,
+    // In direct mode nothing is queued.
+    _watch: Option<ffi::Watch>,
 }
 
 impl Workload {
@@ -160,35 +157,29 @@ impl Workload {
             try_pin_init!(Shared {
                 plan,
                 queue: ffi::OwnedQueue::new(plan.queue)?,
-                progress <- new_mutex!(Progress {
-                    items: plan.items,
-                    ..Progress::default()
+                state <- new_mutex!(State {
+                    progress: Progress {
+                        items: plan.items,
+                        ..Progress::default()
+                    },
+                    triggered: false,
+                    stopping: false,
                 }),
                 changed <- new_condvar!(),
             }),
             GFP_KERNEL,
         )?;
         let items = allocate_items(&plan, &shared)?;
-        let watching = match items.first() {
-            Some(item) if plan.mode == Mode::Delayed => {
-                ffi::watch_queue(item)?;
-                true
-            }
-            _ => false,
+        let watch = match items.first() {
+            Some(item) if plan.mode == Mode::Delayed => Some(ffi::Watch::new(item)),
+            _ => None,
         };
-        Ok(Arc::new(
-            Self {
-                shared,
-                items,
-                watching,
-            },
-            GFP_KERNEL,
-        )?)
-    }
-
-    /// The plan of this load.
-    pub(crate) fn plan(&self) -> &Plan {
-        &self.shared.plan
+        let workload = Self {
+            shared,
+            items,
+            _watch: watch,
+        };
+        Ok(Arc::new(workload, GFP_KERNEL)?)
     }
 
     /// Arms the items: all of them, or in a chain of delayed items the first.
@@ -201,32 +192,41 @@ impl Workload {
         }
     }
 
-    /// True for the first caller only: items are armed once.
-    pub(crate) fn claim_start(&self) -> bool {
-        !core::mem::replace(&mut self.shared.progress.lock().claimed, true)
+    /// Arms the items of a plan that waits for a trigger.
+    ///
+    /// `EINVAL` if the plan does not wait for one, `EBUSY` if this is not the first.
+    pub(crate) fn trigger(&self) -> Result {
+        if self.shared.plan.start != Start::Trigger {
+            return Err(EINVAL);
+        }
+        if core::mem::replace(&mut self.shared.state.lock().triggered, true) {
+            return Err(EBUSY);
+        }
+        crate::deferred_init(self);
+        Ok(())
     }
 
     /// How far the items are.
     pub(crate) fn progress(&self) -> Progress {
-        *self.shared.progress.lock()
+        self.shared.state.lock().progress
     }
 
     /// Waits until every item has ended, the load is stopped, or a signal arrives.
     pub(crate) fn wait_until_done(&self) -> Progress {
-        let mut progress = self.shared.progress.lock();
-        while progress.ended < progress.items && !progress.stopping {
-            if self.shared.changed.wait_interruptible(&mut progress) {
+        let mut state = self.shared.state.lock();
+        while state.progress.ended < state.progress.items && !state.stopping {
+            if self.shared.changed.wait_interruptible(&mut state) {
                 break;
             }
         }
-        *progress
+        state.progress
     }
 
     /// Cancels what is pending and waits for what is running; nothing is armed afterwards.
     ///
     /// In the order of the ids: an item of a chain can arm the next one until it was waited for.
     pub(crate) fn stop(&self) {
-        self.shared.progress.lock().stopping = true;
+        self.shared.state.lock().stopping = true;
         self.shared.changed.notify_all();
         for item in &self.items {
             deferred_cancel_item(item);
@@ -234,36 +234,42 @@ impl Workload {
     }
 }
 
-impl Drop for Workload {
-    fn drop(&mut self) {
-        if self.watching {
-            ffi::unwatch_queue();
-        }
-    }
-}
-
+/// Makes the items of `plan`, in the order of their ids.
 fn allocate_items(plan: &Plan, shared: &Arc<Shared>) -> Result<KVec<Arc<Item>>> {
     let mut items = KVec::with_capacity(plan.items as usize, GFP_KERNEL)?;
-    let mut next = None;
     // Backwards, because an item of a chain owns the one after it.
+    let filled = fill_backwards(&mut items, plan, shared);
+    if filled.is_err() {
+        // From the newest on: each is freed while the next one is still owned here, so this does
+        // not recurse through a chain.
+        while items.pop().is_some() {}
+    }
+    filled?;
+    items.reverse();
+    Ok(items)
+}
+
+fn fill_backwards(items: &mut KVec<Arc<Item>>, plan: &Plan, shared: &Arc<Shared>) -> Result {
+    let is_chain = plan.arrangement == Arrangement::Chain && plan.mode == Mode::Delayed;
     for id in (0..plan.items).rev() {
         let delay = ffi::jiffies_from_ns(plan.delay_ns(id));
-        let after: Option<Arc<Item>> = next.take();
+        let next = if is_chain {
+            items.last().cloned()
+        } else {
+            None
+        };
         let item = Arc::pin_init(
             pin_init!(Item {
                 id,
                 delay,
                 shared: shared.clone(),
-                next: after,
+                next,
                 work <- new_delayed_work!("test_deferred::Item::work"),
             }),
             GFP_KERNEL,
         )?;
-        if plan.arrangement == Arrangement::Chain && plan.mode == Mode::Delayed {
-            next = Some(item.clone());
-        }
+        ffi::clear_expiry(&item);
         items.push(item, GFP_KERNEL)?;
     }
-    items.reverse();
-    Ok(items)
+    Ok(())
 }

@@ -42,6 +42,8 @@ pub(crate) struct Arguments<'a> {
     pub(crate) kernel: &'a Path,
     pub(crate) initramfs: &'a Path,
     pub(crate) extra_command_line: &'a [String],
+    /// Of the host, for the wall clock; `None` where it is not known.
+    pub(crate) tsc_khz: Option<u64>,
 }
 
 /// All arguments, without the program's name.
@@ -173,10 +175,13 @@ fn boot(of: &Arguments<'_>) -> Vec<String> {
 /// The kernel's parameters.
 fn command_line(of: &Arguments<'_>) -> String {
     let mut parameters = of.machine.command_line.clone();
-    parameters.extend_from_slice(match of.clock {
-        Clock::Exact => &of.machine.exact.command_line,
-        Clock::Wall => &of.machine.wall.command_line,
-    });
+    match of.clock {
+        Clock::Exact => parameters.extend_from_slice(&of.machine.exact.command_line),
+        Clock::Wall => {
+            parameters.extend_from_slice(&of.machine.wall.command_line);
+            parameters.extend(of.tsc_khz.map(|khz| format!("tsc_early_khz={khz}")));
+        }
+    }
     if let Some(Region { address, bytes }) = of.trace {
         parameters.push(format!("memmap={bytes}${address:#x}"));
         parameters.push(format!(
@@ -242,6 +247,7 @@ mod tests {
             kernel: Path::new("/build/vmlinux"),
             initramfs: Path::new("/run/initramfs.cpio"),
             extra_command_line: &["kmemleak=on".to_owned()],
+            tsc_khz: Some(2_596_150),
         });
         shell_text(&machine.qemu, &arguments)
     }
@@ -263,13 +269,11 @@ mod tests {
     }
 
     #[test]
-    fn the_wall_clock_has_no_instruction_counter_and_no_fixed_tsc() {
+    fn the_wall_clock_has_no_instruction_counter_and_the_hosts_tsc() {
         let text = text(Clock::Wall, QEMU_10, 2);
         assert!(text.contains("-accel tcg,thread=multi"), "{text}");
-        assert!(
-            !text.contains("icount") && !text.contains("tsc_early_khz"),
-            "{text}"
-        );
+        assert!(!text.contains("icount"), "{text}");
+        assert!(text.contains("tsc_early_khz=2596150"), "{text}");
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod plan;
 mod qemu;
 mod results;
 mod symbols;
+mod tsc;
 mod vm;
 
 pub use initramfs::initramfs;

@@ -46,11 +46,11 @@ pub struct Module {
     pub sections: Vec<Section>,
 }
 
-/// Goes through the stream and writes the files below `folder`.
+/// Goes through the stream of a guest with `cpus` CPUs and writes the files below `folder`.
 ///
 /// # Errors
 /// If a file cannot be written. What is wrong with the stream itself is in [`Received::damage`].
-pub(crate) fn receive(stream: &[u8], folder: &Path) -> Result<Received> {
+pub(crate) fn receive(stream: &[u8], cpus: u32, folder: &Path) -> Result<Received> {
     let mut received = Received::default();
     let mut files: BTreeMap<FileKind, Vec<u8>> = BTreeMap::new();
     for item in frame::decode(stream) {
@@ -95,13 +95,31 @@ pub(crate) fn receive(stream: &[u8], folder: &Path) -> Result<Received> {
         }
     }
     for (file, content) in files {
-        let Some(path) = file.path() else {
+        let Some(path) = file.path().filter(|_| is_of_guest(&file, cpus)) else {
             received.damage = Some(format!("the agent sent a file with the name {file:?}"));
             continue;
         };
         write_file(&folder.join(path), &content)?;
     }
     Ok(received)
+}
+
+/// Whether a guest with `cpus` CPUs has this file, and it is in nobody else's place.
+fn is_of_guest(file: &FileKind, cpus: u32) -> bool {
+    match file {
+        FileKind::Stats { cpu } | FileKind::Raw { cpu } => *cpu < cpus,
+        FileKind::Format { system, event: _ } => {
+            system != "header_page" && system != "header_event"
+        }
+        FileKind::HeaderPage
+        | FileKind::HeaderEvent
+        | FileKind::SavedCmdlines
+        | FileKind::PrintkFormats
+        | FileKind::TraceClock
+        | FileKind::Functions
+        | FileKind::Dmesg
+        | FileKind::Kmemleak => true,
+    }
 }
 
 fn write_file(path: &Path, content: &[u8]) -> Result<()> {
@@ -136,7 +154,7 @@ mod tests {
             },
             b"",
         ));
-        let received = receive(&stream, folder.path()).expect("written");
+        let received = receive(&stream, 1, folder.path()).expect("written");
         assert_eq!(received.end, Some(PhaseEnd::Complete));
         assert_eq!(received.damage, None);
         let content = fs::read(folder.path().join("formats/sched/sched_switch")).expect("a file");
@@ -144,16 +162,22 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_leaves_the_folder_is_damage_and_writes_nothing() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let format = FileKind::Format {
-            system: "..".to_owned(),
+    fn a_file_that_the_guest_cannot_have_is_damage_and_writes_nothing() {
+        let format = |system: &str| FileKind::Format {
+            system: system.to_owned(),
             event: "x".to_owned(),
         };
-        let stream = frame_of(&Message::File { file: format }, b"");
-        let received = receive(&stream, folder.path()).expect("nothing to write");
-        assert!(received.damage.is_some());
-        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+        for file in [
+            format(".."),
+            format("header_page"),
+            FileKind::Stats { cpu: 1 },
+        ] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let stream = frame_of(&Message::File { file: file.clone() }, b"");
+            let received = receive(&stream, 1, folder.path()).expect("nothing to write");
+            assert!(received.damage.is_some(), "{file:?}");
+            assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+        }
     }
 
     #[test]
@@ -175,7 +199,7 @@ mod tests {
             .iter()
             .take(30),
         );
-        let received = receive(&stream, folder.path()).expect("nothing to write");
+        let received = receive(&stream, 1, folder.path()).expect("nothing to write");
         assert_eq!(received.last_phase.as_deref(), Some("main"));
         assert!(
             received

@@ -3,7 +3,7 @@
 //! One run, from an empty folder to an [`Outcome`].
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use deferinit_protocol::{Capture, PhaseEnd, Plan};
 use deferinit_scenario::{Bytes, Clock};
 
@@ -22,6 +22,7 @@ use crate::memory::{GuestMemory, Region};
 use crate::monitor::{Event, Monitor};
 use crate::qemu::{Qemu, Running};
 use crate::results::{self, Received};
+use crate::tsc;
 
 /// How often a wait looks at what can only be polled: QEMU's exit, and the user's Ctrl-C.
 const POLL: Duration = Duration::from_millis(20);
@@ -29,8 +30,8 @@ const POLL: Duration = Duration::from_millis(20);
 /// How long a panicked guest may take to print why.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// A stream of results is no longer than this; a guest that sends more is wrong.
-const MAX_RESULT_BYTES: u64 = 1 << 30;
+/// What a guest sends or prints is no longer than this; one that goes on is wrong.
+const MAX_GUEST_FILE_BYTES: u64 = 1 << 30;
 
 /// How much of the console's end is kept as evidence.
 const CONSOLE_TAIL_BYTES: u64 = 16 * 1024;
@@ -127,6 +128,8 @@ enum Wait {
     Exited(ExitStatus),
     Panicked,
     Deadline,
+    /// With the name of the file that the guest has flooded.
+    Flooded(&'static str),
     Interrupted,
 }
 
@@ -160,6 +163,10 @@ pub fn run(request: &Request<'_>) -> Result<Outcome> {
         kernel: request.kernel,
         initramfs: request.initramfs,
         extra_command_line: request.command_line,
+        tsc_khz: match request.clock {
+            Clock::Exact => None,
+            Clock::Wall => tsc::host_khz(),
+        },
     });
     write(
         &vm,
@@ -185,21 +192,18 @@ pub fn run(request: &Request<'_>) -> Result<Outcome> {
 
     let limit = request
         .wall_deadline
-        .unwrap_or(Duration::from_secs(request.machine.wall_deadline_s));
+        .unwrap_or_else(|| default_deadline(request));
     let wait = match Monitor::new(ours, create(&vm, "qmp.jsonl")?).let_run() {
-        Ok(events) => wait(&mut qemu, &events, begin + limit, request.interrupted)?,
-        // A monitor that does not answer belongs to a QEMU that has exited or hangs.
-        Err(error) => match qemu.exited()? {
-            Some(status) => Wait::Exited(status),
-            None => return Err(error),
-        },
+        Ok(events) => wait(&mut qemu, &events, begin + limit, &vm, request.interrupted)?,
+        // A monitor that does not answer belongs to a QEMU that exits or hangs.
+        Err(error) => Wait::Exited(exit_soon(&mut qemu)?.ok_or(error)?),
     };
     if !matches!(wait, Wait::Exited(_)) {
         qemu.kill()?;
     }
 
     let stream = read_results(&vm)?;
-    let received = results::receive(&stream, &request.folder.join("trace"))?;
+    let received = results::receive(&stream, request.cpus, &request.folder.join("trace"))?;
     let console_tail = tail(&vm.join(argv::CONSOLE_LOG));
     let trace_region = match received.capture {
         Some(Capture::Persistent) => memory.read(trace)?,
@@ -215,11 +219,33 @@ pub fn run(request: &Request<'_>) -> Result<Outcome> {
     })
 }
 
+/// On the wall clock, the guest's deadline passes in the host's time too, after a boot.
+fn default_deadline(request: &Request<'_>) -> Duration {
+    let machine = Duration::from_secs(request.machine.wall_deadline_s);
+    match request.clock {
+        Clock::Exact => machine,
+        Clock::Wall => machine.saturating_add(Duration::from_nanos(request.plan.deadline_ns)),
+    }
+}
+
+/// QEMU closes its socket before it can be waited for; gives it a moment.
+fn exit_soon(qemu: &mut Running) -> Result<Option<ExitStatus>> {
+    let deadline = Instant::now() + LAST_WORDS;
+    while Instant::now() < deadline {
+        if let Some(status) = qemu.exited()? {
+            return Ok(Some(status));
+        }
+        std::thread::park_timeout(POLL);
+    }
+    Ok(None)
+}
+
 /// Waits until QEMU has exited, the guest has panicked, or somebody has had enough.
 fn wait(
     qemu: &mut Running,
     events: &Receiver<Event>,
     deadline: Instant,
+    vm: &Path,
     interrupted: &AtomicBool,
 ) -> Result<Wait> {
     let mut panicked_at = None;
@@ -245,17 +271,29 @@ fn wait(
         if panicked_at.is_some_and(|at| at.elapsed() > LAST_WORDS) {
             return Ok(Wait::Panicked);
         }
+        if let Some(name) = too_large(vm) {
+            return Ok(Wait::Flooded(name));
+        }
         if Instant::now() > deadline {
             return Ok(Wait::Deadline);
         }
     }
 }
 
+/// A file that the guest fills, if it is larger than any guest has a reason to make it.
+fn too_large(vm: &Path) -> Option<&'static str> {
+    let length = |name: &str| fs::metadata(vm.join(name)).map_or(0, |metadata| metadata.len());
+    [argv::RESULTS, argv::CONSOLE_LOG]
+        .into_iter()
+        .find(|name| length(name) > MAX_GUEST_FILE_BYTES)
+}
+
 fn ending(wait: &Wait, received: &Received, console: &str, limit: Duration, vm: &Path) -> Ending {
     match wait {
         Wait::Interrupted => Ending::Interrupted,
-        Wait::Panicked => Ending::GuestPanic {
-            message: panic_line(console),
+        Wait::Panicked => panicked(console),
+        Wait::Flooded(name) => Ending::Truncated {
+            message: format!("the guest filled {name} with more than {MAX_GUEST_FILE_BYTES} bytes"),
         },
         Wait::Deadline => Ending::HostDeadline {
             waiting_for: format!(
@@ -269,9 +307,7 @@ fn ending(wait: &Wait, received: &Received, console: &str, limit: Duration, vm: 
         },
         // Without pvpanic, a panic is a reset, which QEMU answers by exiting.
         Wait::Exited(_) if console.contains("Kernel panic") && received.end.is_none() => {
-            Ending::GuestPanic {
-                message: panic_line(console),
-            }
+            panicked(console)
         }
         Wait::Exited(_) => agent_ending(received),
     }
@@ -309,6 +345,17 @@ fn last_known(received: &Received) -> String {
     }
 }
 
+/// A kernel panics when PID 1 dies: that is our agent's fault, not the kernel's.
+fn panicked(console: &str) -> Ending {
+    let message = panic_line(console);
+    if message.contains("Attempted to kill init!") {
+        return Ending::AgentError {
+            message: format!("it died: {message}"),
+        };
+    }
+    Ending::GuestPanic { message }
+}
+
 /// The line of the console that says why the kernel panicked.
 fn panic_line(console: &str) -> String {
     console
@@ -340,18 +387,18 @@ fn write(folder: &Path, name: &str, content: &[u8]) -> Result<()> {
 /// The stream of frames; empty if QEMU did not come to open the file.
 fn read_results(vm: &Path) -> Result<Vec<u8>> {
     let path = vm.join(argv::RESULTS);
-    if !path.exists() {
-        return Ok(Vec::new());
+    let mut stream = Vec::new();
+    match File::open(&path) {
+        // What is beyond the limit makes the last frame a cut one, which is damage.
+        Ok(file) => file
+            .take(MAX_GUEST_FILE_BYTES)
+            .read_to_end(&mut stream)
+            .map(drop),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
-    let length = path
-        .metadata()
-        .with_context(|| format!("cannot read {}", path.display()))?
-        .len();
-    ensure!(
-        length <= MAX_RESULT_BYTES,
-        "the guest sent {length} bytes of results, at most {MAX_RESULT_BYTES} are read"
-    );
-    fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+    .with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(stream)
 }
 
 /// The end of a text file; empty if it cannot be read.

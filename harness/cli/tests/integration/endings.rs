@@ -20,6 +20,9 @@ use crate::harness::{argument, code, deferinit, is_running, output, project, res
 const LONG: &str = "summary: Long.\nclock: wall\ndeadline: 2h\n\
     workload: { mode: delayed, items: 1, delay: 3500s }\nexpect:\n- count: { of: ended, equals: 1 }\n";
 
+/// How often a test looks again.
+const POLL: Duration = Duration::from_millis(10);
+
 /// A run in the background, and the folder it writes to.
 struct Background {
     child: Child,
@@ -48,7 +51,7 @@ impl Background {
                 let text = fs::read_to_string(&pid_file).expect("a pid file");
                 return (background, text.trim().parse().expect("a pid"));
             }
-            thread::yield_now();
+            thread::park_timeout(POLL);
         }
         panic!("the guest did not come up within 120 s");
     }
@@ -87,8 +90,12 @@ fn killing_qemu_ends_102_and_the_trace_up_to_then_is_there() {
         reason.contains("QEMU ended before the guest powered off") && reason.contains("signal: 9"),
         "{reason}"
     );
-    let trace = fs::metadata(run.out().join("long/trace/trace.dat")).expect("a trace");
-    assert!(trace.len() > 0);
+    let report = std::process::Command::new("trace-cmd")
+        .args(["report", argument(&run.out().join("long/trace/trace.dat"))])
+        .output()
+        .expect("trace-cmd is installed");
+    let report = String::from_utf8_lossy(&report.stdout).into_owned();
+    assert!(report.contains("deferinit: phase-begin main"), "{report}");
 }
 
 #[test]
@@ -107,10 +114,10 @@ fn a_killed_harness_takes_qemu_with_it() {
     let (mut run, qemu) = Background::start();
     signal(run.child.id(), Signal::SIGKILL);
     assert_eq!(run.wait(), None);
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(30);
     while is_running(qemu) {
         assert!(Instant::now() < deadline, "QEMU outlives its harness");
-        thread::yield_now();
+        thread::park_timeout(POLL);
     }
 }
 
@@ -216,7 +223,7 @@ fn elf(code: &[u8]) -> Vec<u8> {
 }
 
 /// Boots a guest whose PID 1 is `code`.
-fn boot(code: &[u8], wall_deadline: Duration, interrupted: bool) -> Outcome {
+fn boot(code: &[u8], parameters: &[&str], wall_deadline: Duration, interrupted: bool) -> Outcome {
     let kernel = output(&["kernel", "path"]);
     let kernel = PathBuf::from(text(&kernel).trim()).join("vmlinux");
     let folder = tempfile::tempdir().expect("a folder");
@@ -224,12 +231,12 @@ fn boot(code: &[u8], wall_deadline: Duration, interrupted: bool) -> Outcome {
     fs::write(&image, initramfs(&elf(code), &[]).expect("an initramfs")).expect("a file");
     let machine = fs::read_to_string(project().join("vm/machines/x86_64.toml")).expect("a machine");
     let machine = Machine::parse(&machine).expect("a machine");
-    let scenario = deferinit_scenario::parse("long", LONG.as_bytes()).expect("a scenario");
+    let parameters: Vec<String> = parameters.iter().map(|&text| text.to_owned()).collect();
     run(
         &machine,
         &kernel,
         &image,
-        &scenario,
+        &parameters,
         folder.path(),
         wall_deadline,
         interrupted,
@@ -240,11 +247,12 @@ fn run(
     machine: &Machine,
     kernel: &Path,
     image: &Path,
-    scenario: &deferinit_scenario::Scenario,
+    parameters: &[String],
     folder: &Path,
     wall_deadline: Duration,
     interrupted: bool,
 ) -> Outcome {
+    let scenario = deferinit_scenario::parse("long", LONG.as_bytes()).expect("a scenario");
     deferinit_host::run(&Request {
         machine,
         qemu: &Qemu::find(&machine.qemu).expect("QEMU"),
@@ -254,8 +262,8 @@ fn run(
         trace_buffer: Bytes(16 << 20),
         kernel,
         initramfs: image,
-        command_line: &[],
-        plan: &deferinit_host::plan(scenario),
+        command_line: parameters,
+        plan: &deferinit_host::plan(&scenario),
         wall_deadline: Some(wall_deadline),
         folder,
         interrupted: &AtomicBool::new(interrupted),
@@ -267,12 +275,12 @@ const GENEROUS: Duration = Duration::from_secs(120);
 
 #[test]
 fn a_panic_is_known_with_the_kernels_own_words() {
-    let outcome = boot(init::EXIT, GENEROUS, false);
+    let outcome = boot(init::HANG, &["rdinit=/nothing"], GENEROUS, false);
     let Ending::GuestPanic { message } = &outcome.ending else {
         panic!("{:?}\n{}", outcome.ending, outcome.console_tail);
     };
     assert!(
-        message.contains("Kernel panic - not syncing: Attempted to kill init!"),
+        message.contains("Kernel panic - not syncing: "),
         "{message}"
     );
     assert!(
@@ -283,8 +291,17 @@ fn a_panic_is_known_with_the_kernels_own_words() {
 }
 
 #[test]
+fn an_agent_that_dies_is_no_fault_of_the_kernel() {
+    let outcome = boot(init::EXIT, &[], GENEROUS, false);
+    let Ending::AgentError { message } = &outcome.ending else {
+        panic!("{:?}\n{}", outcome.ending, outcome.console_tail);
+    };
+    assert!(message.contains("Attempted to kill init!"), "{message}");
+}
+
+#[test]
 fn a_guest_that_powers_off_without_a_word_has_no_agent() {
-    let outcome = boot(init::POWER_OFF, GENEROUS, false);
+    let outcome = boot(init::POWER_OFF, &[], GENEROUS, false);
     assert_eq!(
         outcome.ending,
         Ending::AgentMissing,
@@ -295,14 +312,14 @@ fn a_guest_that_powers_off_without_a_word_has_no_agent() {
 
 #[test]
 fn a_guest_that_hangs_is_ended_by_the_deadline_in_wall_time() {
-    let outcome = boot(init::HANG, Duration::from_secs(5), false);
+    let outcome = boot(init::HANG, &[], Duration::from_secs(5), false);
     let waiting_for = "the boot of the guest for 5 s of wall time".to_owned();
     assert_eq!(outcome.ending, Ending::HostDeadline { waiting_for });
 }
 
 #[test]
 fn a_run_that_is_interrupted_says_so() {
-    let outcome = boot(init::HANG, GENEROUS, true);
+    let outcome = boot(init::HANG, &[], GENEROUS, true);
     assert_eq!(outcome.ending, Ending::Interrupted);
     assert!(outcome.wall < GENEROUS);
 }
@@ -314,12 +331,11 @@ fn a_kernel_that_qemu_cannot_load_is_qemus_end() {
     fs::write(&nothing, "no kernel").expect("a file");
     let machine = fs::read_to_string(project().join("vm/machines/x86_64.toml")).expect("a machine");
     let machine = Machine::parse(&machine).expect("a machine");
-    let scenario = deferinit_scenario::parse("long", LONG.as_bytes()).expect("a scenario");
     let outcome = run(
         &machine,
         &nothing,
         &nothing,
-        &scenario,
+        &[],
         folder.path(),
         GENEROUS,
         false,
