@@ -6,12 +6,14 @@
 //! |------|---------|
 //! | 0    | every scenario passed; for other commands: done |
 //! | 2    | the command line or a scenario file is not valid |
-//! | 96   | something that a run needs is missing, or cannot be set up |
+//! | 96   | something that a run needs is missing, or cannot be set up; or a bug of deferinit |
 //! | 100  | a scenario failed |
 //! | 101  | a kernel or module could not be built |
 //! | 102  | no scenario failed, but at least one has no verdict |
 
 use std::fmt;
+use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use anyhow::{Error, anyhow};
@@ -93,13 +95,44 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(if error.use_stderr() { USAGE } else { PASSED })
 }
 
+/// Prints to standard error. Where that is closed, nobody is there to be told.
+pub(crate) fn complain(what: &impl fmt::Display) {
+    drop(writeln!(io::stderr().lock(), "{what}"));
+}
+
+/// Makes a panic, which has printed its message, a failure: Rust's own exit code for it, 101, says
+/// something else here.
+pub(crate) fn guarded(command: impl FnOnce() -> Result<u8, Failure>) -> Result<u8, Failure> {
+    catch_unwind(AssertUnwindSafe(command)).unwrap_or_else(|_| {
+        Err(Failure::setup(anyhow!(
+            "this is a bug in deferinit: it panicked, as said above"
+        )))
+    })
+}
+
 /// Turns an outcome into an exit code; a failure is printed with its causes.
 pub(crate) fn report(outcome: Result<u8, Failure>) -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            eprintln!("{failure}");
+            complain(&failure);
             ExitCode::from(failure.code)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_bug_and_no_failed_build() {
+        let failure = guarded(|| panic!("on purpose")).expect_err("a panic");
+        assert_eq!(failure.code, SETUP);
+        assert!(
+            failure.to_string().contains("this is a bug in deferinit"),
+            "{failure}"
+        );
+        assert!(matches!(guarded(|| Ok(PASSED)), Ok(PASSED)));
     }
 }

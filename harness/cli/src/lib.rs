@@ -5,6 +5,9 @@
 //! In: arguments. Out: an exit code, see [`exit`]. A run goes scenario, plan, build, VM, decode,
 //! timeline, verdict, report, and leaves each stage's file in its folder.
 
+// These panic where nobody reads: `stdout::print` and `exit::complain` do not.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod args;
 mod commands;
 mod exit;
@@ -14,6 +17,7 @@ mod prepare;
 mod project;
 mod repetitions;
 mod scenarios;
+mod stdout;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -30,8 +34,9 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return exit::usage(&error),
     };
-    let outcome = interruptible().and_then(|interrupted| dispatch(arguments, interrupted));
-    exit::report(outcome)
+    exit::report(exit::guarded(|| {
+        interruptible().and_then(|interrupted| dispatch(arguments, interrupted))
+    }))
 }
 
 fn dispatch(arguments: Arguments, interrupted: Arc<AtomicBool>) -> Result<u8, Failure> {

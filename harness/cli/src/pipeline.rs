@@ -107,10 +107,7 @@ pub(crate) fn run(job: &Job<'_>, folder: &Path) -> Result<RunResult> {
 fn timeline(outcome: &Outcome, files: &trace::Files, decoded: &Decoded<'_>) -> Timeline {
     let statistics = BTreeMap::from_iter(decoded.statistics.iter().cloned());
     let run = Run {
-        ending: decoded
-            .damage
-            .clone()
-            .unwrap_or_else(|| ending(&outcome.ending)),
+        ending: ending(&outcome.ending, decoded.damage.as_deref()),
         trace_clock: &files.trace_clock,
         statistics: &statistics,
         // A guest that died could not send its log; the console has the end of it.
@@ -123,12 +120,15 @@ fn timeline(outcome: &Outcome, files: &trace::Files, decoded: &Decoded<'_>) -> T
     }
 }
 
-/// The same, in the words of the timeline.
-fn ending(ending: &deferinit_host::Ending) -> Ending {
+/// The same, in the words of the timeline. A run whose files cannot be read is not complete; of one
+/// that ended otherwise, that says more: a panic is a failure, whatever it left.
+fn ending(ending: &deferinit_host::Ending, damage: Option<&str>) -> Ending {
     use deferinit_host::Ending as Host;
 
     match ending.clone() {
-        Host::Complete => Ending::Complete,
+        Host::Complete => damage.map_or(Ending::Complete, |damage| Ending::Truncated {
+            message: damage.to_owned(),
+        }),
         Host::GuestDeadline { waiting_for } => Ending::GuestDeadline { waiting_for },
         Host::GuestPanic { message } => Ending::GuestPanic { message },
         Host::HostDeadline { waiting_for } => Ending::HostDeadline { waiting_for },
@@ -166,4 +166,31 @@ fn write_json(folder: &Path, name: &str, value: &impl Serialize) -> Result<()> {
 
 fn write(path: &Path, content: &[u8]) -> Result<()> {
     fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_ends_a_complete_run_and_hides_no_panic() {
+        use deferinit_host::Ending as Host;
+
+        let message = "no layout".to_owned();
+        assert_eq!(
+            ending(&Host::Complete, Some(&message)),
+            Ending::Truncated { message }
+        );
+        assert_eq!(ending(&Host::Complete, None), Ending::Complete);
+        let message = "Kernel panic".to_owned();
+        assert_eq!(
+            ending(
+                &Host::GuestPanic {
+                    message: message.clone()
+                },
+                Some("no layout")
+            ),
+            Ending::GuestPanic { message }
+        );
+    }
 }

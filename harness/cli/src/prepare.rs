@@ -3,13 +3,15 @@
 //! What every run of an invocation shares: the kernel, the module, the initramfs, the machines.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, anyhow};
-use deferinit_host::{Machine, Qemu, initramfs};
+use deferinit_host::{Machine, Qemu, check_memory, initramfs};
 use deferinit_kernel::build::{self, BuildInfo, Choice, Kbuild};
 use deferinit_kernel::cache::Session;
 use deferinit_kernel::module::{self, ModuleInfo};
@@ -19,13 +21,11 @@ use serde::Serialize;
 
 use crate::args::KernelChoice;
 use crate::exit::Failure;
+use crate::output::INITRAMFS;
 use crate::project::Project;
 
 /// The modules that go into the guest, without `.ko`: the workload, and the owner of its events.
 const MODULES: [&str; 2] = ["test_deferred", "test_deferred_events"];
-
-/// The initramfs, in the output folder.
-const INITRAMFS: &str = "initramfs.cpio";
 
 /// Ready to boot.
 pub(crate) struct Prepared {
@@ -63,13 +63,17 @@ impl ReadyMachine {
     pub(crate) fn describe(&self, scenario: &Scenario) -> String {
         let cpus = scenario.machine.cpus;
         let plural = if cpus == 1 { "" } else { "s" };
-        let memory = scenario.machine.memory.unwrap_or(self.memory);
+        let memory = self.memory(scenario);
         let accelerator = match scenario.clock {
             Clock::Exact => format!("TCG, icount shift {}", self.machine.exact.shift),
             Clock::Wall => "TCG".to_owned(),
         };
         let (name, qemu) = (&self.machine.name, self.qemu.version);
         format!("{name} ({cpus} CPU{plural}, {memory}, QEMU {qemu}, {accelerator})")
+    }
+
+    fn memory(&self, scenario: &Scenario) -> Bytes {
+        scenario.machine.memory.unwrap_or(self.memory)
     }
 }
 
@@ -161,17 +165,22 @@ pub(crate) fn prepare(
     })
 }
 
-/// The machines that the scenarios name, each with its QEMU.
+/// The machine of each scenario, in their order, with its QEMU. Each scenario fits into its machine.
 pub(crate) fn machines(
     project: &Project,
     scenarios: &[Scenario],
-) -> Result<BTreeMap<String, ReadyMachine>, Failure> {
-    let mut machines = BTreeMap::new();
+) -> Result<Vec<Rc<ReadyMachine>>, Failure> {
+    let mut known: BTreeMap<&str, Rc<ReadyMachine>> = BTreeMap::new();
+    let mut machines = Vec::new();
     for scenario in scenarios {
-        let name = &scenario.machine.name;
-        if !machines.contains_key(name) {
-            machines.insert(name.clone(), machine(project, scenario)?);
-        }
+        let machine = match known.entry(&scenario.machine.name) {
+            Entry::Occupied(entry) => Rc::clone(entry.get()),
+            Entry::Vacant(entry) => Rc::clone(entry.insert(Rc::new(machine(project, scenario)?))),
+        };
+        check_memory(machine.memory(scenario), scenario.trace.buffer)
+            .with_context(|| format!("scenario {}", scenario.name))
+            .map_err(Failure::usage)?;
+        machines.push(machine);
     }
     Ok(machines)
 }

@@ -12,6 +12,9 @@ use crate::exit::Failure;
 /// What a project folder has, and nothing else has together.
 const MARKS: [&str; 3] = ["module/Kbuild", "kbuild/config", "vm/machines"];
 
+/// The agent, in cargo's target folder.
+const AGENT: &str = "x86_64-unknown-linux-gnu/agent/deferinit-agent";
+
 /// The project's folder.
 #[derive(Clone, Debug)]
 pub(crate) struct Project {
@@ -60,10 +63,41 @@ impl Project {
         self.root.join("vm/machines").join(format!("{name}.toml"))
     }
 
-    /// The agent, as `make build` leaves it.
+    /// The agent, as `make build` leaves it: beside this program, or else in the project.
     pub(crate) fn agent(&self) -> PathBuf {
-        let target =
-            env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), PathBuf::from);
-        target.join("x86_64-unknown-linux-gnu/agent/deferinit-agent")
+        let program = env::current_exe().ok();
+        program
+            .and_then(|program| Some(target_of(&program)?.join(AGENT)))
+            .filter(|agent| agent.is_file())
+            .unwrap_or_else(|| self.root.join("target").join(AGENT))
+    }
+}
+
+/// Cargo's target folder, from where a program in it is: `<target>/debug/deferinit`, or a test's
+/// `<target>/debug/deps/..`.
+fn target_of(program: &Path) -> Option<&Path> {
+    let folder = program.parent()?;
+    let profile = if folder.ends_with("deps") {
+        folder.parent()?
+    } else {
+        folder
+    };
+    profile.parent()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_target_folder_is_found_from_programs_and_from_tests() {
+        for program in [
+            "/t/release/deferinit",
+            "/t/debug/deferinit",
+            "/t/debug/deps/deferinit-0123",
+        ] {
+            assert_eq!(target_of(Path::new(program)), Some(Path::new("/t")));
+        }
+        assert_eq!(target_of(Path::new("/deferinit")), None);
     }
 }

@@ -218,6 +218,7 @@ pub fn finished(kbuild: &Kbuild, dir: &Path) -> Result<Kernel, Error> {
     for part in [
         "Makefile",
         "Module.symvers",
+        "System.map",
         "include/config/kernel.release",
         "include/generated/autoconf.h",
     ] {
@@ -582,6 +583,7 @@ mod tests {
             ("vmlinux", "image"),
             ("Makefile", ""),
             ("Module.symvers", ""),
+            ("System.map", ""),
             ("include/config/kernel.release", release),
             ("include/generated/autoconf.h", ""),
             (".config", config),

@@ -29,4 +29,4 @@ pub use plan::plan;
 pub use qemu::{Qemu, Version};
 pub use results::{Module, Received};
 pub use symbols::kallsyms;
-pub use vm::{Ending, Outcome, Request, run};
+pub use vm::{Ending, Outcome, Request, check_memory, run};

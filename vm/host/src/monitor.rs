@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use qapi::{Qmp, Stream, qmp};
 
 /// How long QEMU may take to answer before the guest runs.
@@ -51,7 +51,11 @@ impl Monitor {
         let listening = socket
             .try_clone()
             .context("cannot share the monitor's socket")?;
-        let mut monitor = Qmp::new(Stream::new(BufReader::new(reading), socket));
+        let mut reader = BufReader::new(reading);
+        // The crate panics where there is no greeting.
+        let greeting = reader.fill_buf().context("QEMU's monitor did not answer")?;
+        ensure!(!greeting.is_empty(), "QEMU closed its monitor at once");
+        let mut monitor = Qmp::new(Stream::new(reader, socket));
         monitor
             .handshake()
             .context("QEMU's monitor did not answer")?;

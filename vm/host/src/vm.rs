@@ -146,13 +146,7 @@ pub fn run(request: &Request<'_>) -> Result<Outcome> {
         Some(bytes) => bytes.0,
         None => request.machine.memory()?.0,
     };
-    let Some(trace) = Region::at_top_of(memory_bytes, request.trace_buffer.0) else {
-        anyhow::bail!(
-            "a trace buffer of {} does not fit into {} of RAM beside the kernel",
-            request.trace_buffer,
-            Bytes(memory_bytes)
-        );
-    };
+    let trace = trace_region(Bytes(memory_bytes), request.trace_buffer)?;
     let arguments = argv::arguments(&Arguments {
         machine: request.machine,
         clock: request.clock,
@@ -216,6 +210,22 @@ pub fn run(request: &Request<'_>) -> Result<Outcome> {
         console_tail,
         trace_region,
         wall: begin.elapsed(),
+    })
+}
+
+/// Whether a trace buffer fits into a machine's RAM; [`run`] asks the same.
+///
+/// # Errors
+/// If it does not, with both sizes.
+pub fn check_memory(memory: Bytes, trace_buffer: Bytes) -> Result<()> {
+    trace_region(memory, trace_buffer).map(drop)
+}
+
+fn trace_region(memory: Bytes, trace_buffer: Bytes) -> Result<Region> {
+    Region::at_top_of(memory.0, trace_buffer.0).with_context(|| {
+        format!(
+            "a trace buffer of {trace_buffer} does not fit into {memory} of RAM beside the kernel"
+        )
     })
 }
 

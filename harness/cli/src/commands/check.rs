@@ -3,8 +3,9 @@
 //! `deferinit check`: are these scenario files valid?
 
 use crate::args::Check;
-use crate::exit::{Failure, PASSED, USAGE};
+use crate::exit::{Failure, PASSED, USAGE, complain};
 use crate::scenarios;
+use crate::stdout::print;
 
 /// Runs the command. Goes on after a file that is not valid, so that one call shows all mistakes.
 pub(crate) fn run(arguments: &Check) -> Result<u8, Failure> {
@@ -14,13 +15,13 @@ pub(crate) fn run(arguments: &Check) -> Result<u8, Failure> {
         match scenarios::read(file, &name.to_string_lossy()) {
             Ok(scenario) => {
                 let (phases, expectations) = (scenario.phases.len(), scenario.expect.len());
-                println!(
+                print(&format!(
                     "{}: valid ({phases} phase(s), {expectations} expectation(s))",
                     file.display()
-                );
+                ))?;
             }
             Err(failure) => {
-                eprintln!("{failure}");
+                complain(&failure);
                 code = USAGE;
             }
         }

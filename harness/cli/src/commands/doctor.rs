@@ -10,13 +10,14 @@ use deferinit_kernel::requirements::{Finding, Need, State, Survey};
 use crate::exit::{Failure, PASSED, SETUP};
 use crate::prepare;
 use crate::project::Project;
+use crate::stdout::print;
 
 /// Runs the command. Exits 0 only if a run would find everything it needs.
 pub(crate) fn run(interrupted: Arc<AtomicBool>) -> Result<u8, Failure> {
     let project = Project::find()?;
     let (session, kbuild) = prepare::session(&project, interrupted)?;
     let survey = kbuild.requirements.survey(&session.cache);
-    println!("{}", survey.release_name);
+    print(&survey.release_name)?;
     let width = survey
         .findings
         .iter()
@@ -24,30 +25,25 @@ pub(crate) fn run(interrupted: Arc<AtomicBool>) -> Result<u8, Failure> {
         .max()
         .unwrap_or(0);
     for finding in &survey.findings {
-        println!("{}", line(&survey, finding, width));
+        print(&line(&survey, finding, width))?;
     }
     let agent = project.agent();
     let has_agent = agent.is_file();
-    if has_agent {
-        println!("{:<8} {:<width$}  {}", "found", "agent", agent.display());
+    let (state, detail) = if has_agent {
+        ("found", agent.display().to_string())
     } else {
-        println!(
-            "{:<8} {:<width$}  mend with: make build",
-            "missing", "agent"
-        );
-    }
+        ("missing", "mend with: make build".to_owned())
+    };
+    print(&format!("{state:<8} {:<width$}  {detail}", "agent"))?;
     if let Some(command) = survey.root_command(Need::Test) {
-        println!("\nAll packages at once, as root: {command}");
+        print(&format!("\nAll packages at once, as root: {command}"))?;
     }
     let is_ready = has_agent && survey.unmet(Need::Run).is_empty();
-    println!(
-        "\n{}",
-        if is_ready {
-            "A run would find everything it needs."
-        } else {
-            "A run would fail."
-        }
-    );
+    print(if is_ready {
+        "\nA run would find everything it needs."
+    } else {
+        "\nA run would fail."
+    })?;
     Ok(if is_ready { PASSED } else { SETUP })
 }
 

@@ -14,6 +14,7 @@ use crate::args::{Format, Kernel};
 use crate::exit::{Failure, PASSED};
 use crate::prepare::{self, choice, session};
 use crate::project::Project;
+use crate::stdout::print;
 
 /// Runs the command.
 pub(crate) fn run(command: &Kernel, interrupted: Arc<AtomicBool>) -> Result<u8, Failure> {
@@ -21,14 +22,14 @@ pub(crate) fn run(command: &Kernel, interrupted: Arc<AtomicBool>) -> Result<u8, 
     match command {
         Kernel::Fetch => {
             let source = source::fetch(&session, &kbuild.kernels)?;
-            println!("{}", source.tree().display());
+            print(&source.tree().display().to_string())?;
         }
         Kernel::Build(arguments) => {
             prepare::require(&session, &kbuild)?;
             let kernel = build::provide(&session, &kbuild, &choice(arguments))?;
-            println!("{}", kernel.build_dir.display());
+            print(&kernel.build_dir.display().to_string())?;
         }
-        Kernel::List { format } => print(&build::list(&session), *format)?,
+        Kernel::List { format } => list(&build::list(&session), *format)?,
         Kernel::Path {
             source: true,
             kernel,
@@ -46,7 +47,7 @@ pub(crate) fn run(command: &Kernel, interrupted: Arc<AtomicBool>) -> Result<u8, 
                     .map(|package| package.tree),
             };
             let tree = tree.ok_or_else(|| nothing("source", "deferinit kernel fetch"))?;
-            println!("{}", tree.display());
+            print(&tree.display().to_string())?;
         }
         Kernel::Path {
             source: false,
@@ -57,7 +58,7 @@ pub(crate) fn run(command: &Kernel, interrupted: Arc<AtomicBool>) -> Result<u8, 
                 chosen => Some(build::provide(&session, &kbuild, &chosen)?),
             };
             let kernel = found.ok_or_else(|| nothing("build", "deferinit kernel build"))?;
-            println!("{}", kernel.build_dir.display());
+            print(&kernel.build_dir.display().to_string())?;
         }
     }
     Ok(PASSED)
@@ -89,7 +90,7 @@ struct JsonBuild<'a> {
     finished: bool,
 }
 
-fn print(listing: &Listing, format: Format) -> Result<(), Failure> {
+fn list(listing: &Listing, format: Format) -> Result<(), Failure> {
     match format {
         Format::Json => {
             let json = Json {
@@ -115,21 +116,22 @@ fn print(listing: &Listing, format: Format) -> Result<(), Failure> {
             let json = serde_json::to_string_pretty(&json)
                 .context("cannot write the list as JSON")
                 .map_err(Failure::setup)?;
-            println!("{json}");
+            print(&json)?;
         }
         Format::Text => {
             for source in &listing.sources {
-                println!("source  {:<24} {}", source.version, source.tree.display());
+                let tree = source.tree.display();
+                print(&format!("source  {:<24} {tree}", source.version))?;
             }
             for build in &listing.builds {
                 let release = build
                     .info
                     .as_ref()
                     .map_or("not finished", |info| info.release.as_str());
-                println!("build   {release:<24} {}", build.dir.display());
+                print(&format!("build   {release:<24} {}", build.dir.display()))?;
             }
             if listing.sources.is_empty() && listing.builds.is_empty() {
-                println!("The cache is empty; `deferinit kernel build` fills it.");
+                print("The cache is empty; `deferinit kernel build` fills it.")?;
             }
         }
     }

@@ -11,6 +11,7 @@ use crate::exit::{Failure, PASSED};
 use crate::pipeline::clock_word;
 use crate::project::Project;
 use crate::scenarios;
+use crate::stdout::print;
 
 /// The list for programs.
 #[derive(Serialize)]
@@ -41,7 +42,7 @@ pub(crate) fn run(arguments: &List) -> Result<u8, Failure> {
                 .max()
                 .unwrap_or(0);
             for scenario in &scenarios {
-                println!("{:<width$}  {}", scenario.name, scenario.summary);
+                print(&format!("{:<width$}  {}", scenario.name, scenario.summary))?;
             }
         }
         Format::Json => {
@@ -52,7 +53,7 @@ pub(crate) fn run(arguments: &List) -> Result<u8, Failure> {
             let json = serde_json::to_string_pretty(&listing)
                 .context("cannot write the list as JSON")
                 .map_err(Failure::setup)?;
-            println!("{json}");
+            print(&json)?;
         }
     }
     Ok(PASSED)

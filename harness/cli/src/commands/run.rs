@@ -2,24 +2,30 @@
 
 //! `deferinit run`: everything, from scenario files to a report.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use deferinit_check::{Judgement, Reason, Verdict};
 use deferinit_report::{
     JSON_FILE, JUNIT_FILE, KTAP_FILE, Repetition, RunResult, Terminal, exit_code, table,
 };
 use deferinit_scenario::{Clock, Scenario};
+use deferinit_timeline::FormatVersion;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::{self, Run};
-use crate::exit::Failure;
+use crate::exit::{Failure, complain};
+use crate::output::Output;
 use crate::prepare::{self, Prepared, ReadyMachine};
 use crate::project::Project;
-use crate::{output, pipeline, scenarios};
+use crate::stdout::print;
+use crate::{pipeline, scenarios};
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, Failure> {
@@ -36,79 +42,148 @@ pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, F
     let (session, kbuild) = prepare::session(&project, Arc::clone(&interrupted))?;
     prepare::require(&session, &kbuild)?;
     let machines = prepare::machines(&project, &scenarios)?;
-    let out = output::create(arguments.out.as_deref())?;
-    let prepared = prepare::prepare(&project, &session, &kbuild, &arguments.kernel, &out)?;
+    let tree = arguments.kernel.kernel_tree.as_deref();
+    let output = Output::create(arguments.out.as_deref(), tree)?;
+    let choice = &arguments.kernel;
+    let prepared = prepare::prepare(&project, &session, &kbuild, choice, output.folder())?;
 
+    let batch = Batch {
+        prepared: &prepared,
+        out: &output.keep(),
+        interrupted: &interrupted,
+        progress: Progress::new(scenarios.len(), arguments.repeat),
+    };
     let mut results = Vec::new();
-    let progress = Progress::new(scenarios.len(), arguments.repeat);
-    for scenario in &scenarios {
-        let Some(machine) = machines.get(&scenario.machine.name) else {
-            continue;
-        };
-        let begin = results.len();
-        for index in 1..=arguments.repeat {
-            if interrupted.load(Ordering::Relaxed) {
-                break;
-            }
-            progress.begin(&scenario.name);
-            let repetition = Repetition {
-                index,
-                of: arguments.repeat,
-            };
-            let first = results.get(begin);
-            let result = one(
-                &prepared,
-                machine,
-                scenario,
-                repetition,
-                first,
-                &out,
-                &interrupted,
-            )?;
-            progress.end(&result);
-            results.push(result);
-        }
-    }
-    progress.finish();
-    report(&out, &results)
+    let work: Vec<Work<'_>> = scenarios
+        .iter()
+        .zip(machines.iter().map(Rc::as_ref))
+        .collect();
+    let outcome = each(&work, arguments.repeat, &mut results, |work, of, first| {
+        batch.one(work, of, first)
+    });
+    batch.progress.finish();
+    conclude(batch.out, &results, outcome)
 }
 
-fn one(
-    prepared: &Prepared,
-    machine: &ReadyMachine,
+/// A scenario and the machine that it runs on.
+type Work<'a> = (&'a Scenario, &'a ReadyMachine);
+
+/// What all runs of an invocation share.
+struct Batch<'a> {
+    prepared: &'a Prepared,
+    out: &'a Path,
+    interrupted: &'a AtomicBool,
+    progress: Progress,
+}
+
+/// Runs everything as often as it should, up to the first failure of our own. `one` gets the first
+/// run of the same scenario, if there is one.
+fn each<T>(
+    work: &[T],
+    repeat: u32,
+    results: &mut Vec<RunResult>,
+    mut one: impl FnMut(&T, Repetition, Option<&RunResult>) -> Result<RunResult, Failure>,
+) -> Result<(), Failure> {
+    for work in work {
+        let begin = results.len();
+        for index in 1..=repeat {
+            let repetition = Repetition { index, of: repeat };
+            results.push(one(work, repetition, results.get(begin))?);
+        }
+    }
+    Ok(())
+}
+
+impl Batch<'_> {
+    /// One run; none, which is a result as well, once the user has had enough.
+    fn one(
+        &self,
+        &(scenario, machine): &Work<'_>,
+        repetition: Repetition,
+        first: Option<&RunResult>,
+    ) -> Result<RunResult, Failure> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            let machine = machine.describe(scenario);
+            let release = &self.prepared.release;
+            return Ok(not_run(scenario, repetition, machine, release, self.out));
+        }
+        self.progress.begin(&scenario.name);
+        let mut folder = self.out.join(&scenario.name);
+        if repetition.of > 1 {
+            folder.push(repetition.index.to_string());
+        }
+        let job = pipeline::Job {
+            prepared: self.prepared,
+            machine,
+            scenario,
+            repetition,
+            first,
+            interrupted: self.interrupted,
+        };
+        let result = fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot make {}", folder.display()))
+            .and_then(|()| pipeline::run(&job, &folder))
+            .with_context(|| format!("scenario {}", scenario.name))
+            .map_err(Failure::setup)?;
+        self.progress.end(&result);
+        Ok(result)
+    }
+}
+
+/// A run that the user's interruption prevented: it has no folder of its own.
+fn not_run(
     scenario: &Scenario,
     repetition: Repetition,
-    first: Option<&RunResult>,
+    machine: String,
+    release: &str,
     out: &Path,
-    interrupted: &AtomicBool,
-) -> Result<RunResult, Failure> {
-    let mut folder = out.join(&scenario.name);
-    if repetition.of > 1 {
-        folder.push(repetition.index.to_string());
+) -> RunResult {
+    RunResult {
+        repetition,
+        judgement: Judgement {
+            format_version: FormatVersion,
+            scenario: scenario.name.clone(),
+            verdict: Verdict::Unresolved(Reason::Interrupted),
+            checks: Vec::new(),
+            measurements: BTreeMap::new(),
+        },
+        clock: pipeline::clock_word(scenario.clock).to_owned(),
+        kernel: release.to_owned(),
+        machine,
+        guest_ns: None,
+        wall: Duration::ZERO,
+        trace_sha256: None,
+        folder: out.display().to_string(),
+        console: Vec::new(),
+        functions: Vec::new(),
     }
-    fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot make {}", folder.display()))
-        .and_then(|()| {
-            let run = pipeline::Job {
-                prepared,
-                machine,
-                scenario,
-                repetition,
-                first,
-                interrupted,
-            };
-            pipeline::run(&run, &folder)
-        })
-        .with_context(|| format!("scenario {}", scenario.name))
-        .map_err(Failure::setup)
+}
+
+/// Reports what was judged, also before a failure of our own, which then is the outcome.
+fn conclude(
+    out: &Path,
+    results: &[RunResult],
+    outcome: Result<(), Failure>,
+) -> Result<u8, Failure> {
+    let Err(failure) = outcome else {
+        return report(out, results);
+    };
+    if !results.is_empty()
+        && let Err(second) = report(out, results)
+    {
+        complain(&second);
+    }
+    Err(failure)
 }
 
 /// Writes the report, prints the table, and says where everything lies.
 fn report(out: &Path, results: &[RunResult]) -> Result<u8, Failure> {
     deferinit_report::write(out, results).map_err(Failure::setup)?;
-    print!("{}", table(results, Terminal::of_stdout()));
-    println!("\nReport: {}", out.join(JSON_FILE).display());
-    println!("        {JUNIT_FILE}, {KTAP_FILE} and a folder per scenario beside it");
+    print(&format!(
+        "{}\nReport: {}\n        {JUNIT_FILE}, {KTAP_FILE} and a folder per scenario beside it",
+        table(results, Terminal::of_stdout()),
+        out.join(JSON_FILE).display()
+    ))?;
     Ok(exit_code(results))
 }
 
@@ -142,11 +217,61 @@ impl Progress {
         if self.lines {
             let verdict = result.judgement.verdict.word();
             let (name, seconds) = (&result.judgement.scenario, result.wall.as_secs_f64());
-            eprintln!("{verdict:<11} {name} ({seconds:.1} s)");
+            complain(&format!("{verdict:<11} {name} ({seconds:.1} s)"));
         }
     }
 
     fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use deferinit_report::{PASSED, UNRESOLVED};
+
+    use super::*;
+
+    fn interrupted(index: u32, of: u32) -> RunResult {
+        let text = "summary: Test.\nworkload: { mode: direct, items: 1 }\nexpect:\n- count: { of: ended, equals: 1 }\n";
+        let scenario = deferinit_scenario::parse("test", text.as_bytes()).expect("a scenario");
+        let machine = "x86_64".to_owned();
+        not_run(
+            &scenario,
+            Repetition { index, of },
+            machine,
+            "7.3",
+            Path::new("out"),
+        )
+    }
+
+    fn passed(repetition: Repetition) -> RunResult {
+        let mut result = interrupted(repetition.index, repetition.of);
+        result.judgement.verdict = Verdict::Pass;
+        result
+    }
+
+    #[test]
+    fn a_run_that_an_interruption_prevented_takes_the_pass_from_the_rest() {
+        let passed = passed(Repetition::ONLY);
+        assert_eq!(exit_code(std::slice::from_ref(&passed)), PASSED);
+        assert_eq!(exit_code(&[passed, interrupted(1, 1)]), UNRESOLVED);
+    }
+
+    #[test]
+    fn a_failure_of_ours_keeps_what_was_judged_and_is_the_outcome() {
+        let mut results = Vec::new();
+        let outcome = each(&["a", "b"], 2, &mut results, |work, repetition, first| {
+            assert_eq!(first.is_some(), repetition.index == 2);
+            if (*work, repetition.index) == ("b", 2) {
+                return Err(Failure::setup(anyhow::anyhow!("no more memory")));
+            }
+            Ok(passed(repetition))
+        });
+        assert_eq!(results.len(), 3);
+        let out = tempfile::tempdir().expect("a folder");
+        let failure = conclude(out.path(), &results, outcome).expect_err("the failure");
+        assert!(failure.to_string().contains("no more memory"), "{failure}");
+        assert!(out.path().join(JSON_FILE).is_file());
     }
 }

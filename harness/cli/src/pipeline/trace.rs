@@ -13,9 +13,8 @@ use deferinit_ftrace::page::{CpuSubBuffers, PageLayout};
 use deferinit_ftrace::persistent::Region;
 use deferinit_ftrace::stats::Stats;
 use deferinit_ftrace::symbols::Symbols;
-use deferinit_ftrace::trace_dat::{TraceDat, TraceDatCpu};
+use deferinit_ftrace::trace_dat::{self, TraceDat, TraceDatCpu};
 use deferinit_host::{Outcome, kallsyms};
-use deferinit_timeline::Ending;
 use sha2::{Digest, Sha256};
 
 use crate::prepare::Prepared;
@@ -39,6 +38,8 @@ pub(super) struct Files {
     pub(super) trace_clock: String,
     pub(super) dmesg: Option<String>,
     pub(super) kmemleak: Option<String>,
+    /// The first of these that cannot be read, if any.
+    damage: Option<String>,
 }
 
 /// A trace that can be gone through.
@@ -47,8 +48,8 @@ pub(super) struct Decoded<'a> {
     pub(super) capture: Option<Capture<'a>>,
     pub(super) symbols: Symbols,
     pub(super) statistics: Vec<(u32, Stats)>,
-    /// What is wrong with the run's files, where that is why the trace cannot be read.
-    pub(super) damage: Option<Ending>,
+    /// The first of the guest's files that cannot be read as what it should be, if any.
+    pub(super) damage: Option<String>,
     /// The trace as trace-cmd and KernelShark read it; none if there is no trace.
     pub(super) trace_dat: Option<Vec<u8>>,
     /// Of all sub-buffers, in hexadecimal; none if there is no trace.
@@ -56,7 +57,8 @@ pub(super) struct Decoded<'a> {
 }
 
 impl Files {
-    /// Reads a folder. What the guest did not come to send is absent, not an error.
+    /// Reads a folder. What the guest did not come to send is absent, not an error; what it sent in
+    /// another shape is damage.
     pub(super) fn read(folder: &Path) -> Result<Self> {
         let mut files = Self {
             header_page: text(&folder.join("formats/header_page"))?.unwrap_or_default(),
@@ -77,17 +79,26 @@ impl Files {
             for path in entries(&system)? {
                 let content = text(&path)?.unwrap_or_default();
                 let system = system.file_name().unwrap_or_default().to_string_lossy();
-                files
-                    .formats
-                    .add(&system, &content)
-                    .with_context(|| format!("cannot read the format {}", path.display()))?;
+                if let Err(error) = files.formats.add(&system, &content) {
+                    let event = path.file_name().unwrap_or_default().to_string_lossy();
+                    note(
+                        &mut files.damage,
+                        format!("the format of {system}:{event} cannot be read: {error}"),
+                    );
+                }
             }
         }
         Ok(files)
     }
 }
 
-/// Finds the sub-buffers, in guest RAM or among the files.
+/// Keeps the first thing that is wrong.
+fn note(damage: &mut Option<String>, message: String) {
+    damage.get_or_insert(message);
+}
+
+/// Finds the sub-buffers, in guest RAM or among the files. What cannot be read is damage; the rest
+/// is read all the same.
 pub(super) fn decode<'a>(
     prepared: &Prepared,
     outcome: &'a Outcome,
@@ -100,32 +111,77 @@ pub(super) fn decode<'a>(
         .map(|module| module.sections.as_slice())
         .collect();
     let kallsyms = kallsyms(&prepared.system_map, &prepared.module, &sections)?;
-    let symbols = Symbols::parse(&kallsyms).context("cannot read the symbols of the kernel")?;
+    let mut decoded = described(&kallsyms, files);
+    // Without a layout, the guest ended before it could say how its trace is laid out.
+    if !files.header_page.is_empty() {
+        decoded.add_trace(outcome, files, &kallsyms, &prepared.release);
+    }
+    Ok(decoded)
+}
+
+/// What is known without the trace itself.
+fn described<'a>(kallsyms: &str, files: &Files) -> Decoded<'a> {
+    let mut damage = files.damage.clone();
+    let symbols = Symbols::parse(kallsyms).unwrap_or_else(|error| {
+        note(
+            &mut damage,
+            format!("the symbols of the kernel cannot be read: {error}"),
+        );
+        Symbols::default()
+    });
     let statistics = files.statistics.iter().filter_map(|(cpu, text)| {
         let stats = Stats::parse(&String::from_utf8_lossy(text)).ok()?;
         Some((*cpu, stats))
     });
-    let statistics = statistics.collect();
-
-    if files.header_page.is_empty() {
-        // The guest ended before it could say how its trace is laid out: there is no trace.
-        return Ok(Decoded {
-            capture: None,
-            symbols,
-            statistics,
-            damage: None,
-            trace_dat: None,
-            sha256: None,
-        });
-    }
-    let layout = PageLayout::parse(&files.header_page, &files.header_event)
-        .context("cannot read the layout of the trace")?;
-    let Buffers {
-        layout,
-        cpus,
+    Decoded {
+        capture: None,
+        symbols,
+        statistics: statistics.collect(),
         damage,
-    } = buffers(outcome, files, layout);
-    let trace_dat = TraceDat {
+        trace_dat: None,
+        sha256: None,
+    }
+}
+
+impl<'a> Decoded<'a> {
+    fn note(&mut self, message: String) {
+        note(&mut self.damage, message);
+    }
+
+    fn add_trace(&mut self, outcome: &'a Outcome, files: &'a Files, kallsyms: &str, release: &str) {
+        let layout = match PageLayout::parse(&files.header_page, &files.header_event) {
+            Ok(layout) => layout,
+            Err(error) => {
+                self.note(format!("the layout of the trace cannot be read: {error}"));
+                return;
+            }
+        };
+        let Buffers {
+            layout,
+            cpus,
+            damage,
+        } = buffers(outcome, files, layout);
+        if let Some(damage) = damage {
+            self.note(damage);
+        }
+        match trace_dat(&layout, &cpus, files, kallsyms, release) {
+            Ok(trace_dat) => self.trace_dat = Some(trace_dat),
+            Err(error) => self.note(format!("the trace cannot be put into trace.dat: {error}")),
+        }
+        self.sha256 = Some(hash(&cpus));
+        self.capture = Some(Capture::new(&files.formats, layout, cpus));
+    }
+}
+
+/// The trace as trace-cmd and KernelShark read it.
+fn trace_dat(
+    layout: &PageLayout,
+    cpus: &[CpuSubBuffers<'_>],
+    files: &Files,
+    kallsyms: &str,
+    release: &str,
+) -> Result<Vec<u8>, trace_dat::Error> {
+    TraceDat {
         page_size: PAGE_BYTES,
         user_long_size: LONG_BYTES,
         sub_buffer_size: u32::try_from(layout.sub_buffer_size()).unwrap_or(PAGE_BYTES),
@@ -136,27 +192,18 @@ pub(super) fn decode<'a>(
         printk_formats: &files.printk_formats,
         saved_cmdlines: &files.saved_cmdlines,
         trace_clock: &files.trace_clock,
-        uname: &format!("Linux {} x86_64", prepared.release),
+        uname: &format!("Linux {release} x86_64"),
         version: concat!("deferinit ", env!("CARGO_PKG_VERSION")),
-        cpus: &trace_dat_cpus(&cpus, files),
-    };
-    let trace_dat = trace_dat.write().context("cannot make trace.dat")?;
-    let sha256 = hash(&cpus);
-    Ok(Decoded {
-        capture: Some(Capture::new(&files.formats, layout, cpus)),
-        symbols,
-        statistics,
-        damage,
-        trace_dat: Some(trace_dat),
-        sha256: Some(sha256),
-    })
+        cpus: &trace_dat_cpus(cpus, files),
+    }
+    .write()
 }
 
 /// Where the trace is.
 struct Buffers<'a> {
     layout: PageLayout,
     cpus: Vec<CpuSubBuffers<'a>>,
-    damage: Option<Ending>,
+    damage: Option<String>,
 }
 
 /// The sub-buffers of every CPU that has some, and what is wrong if they cannot be found.
@@ -178,14 +225,13 @@ fn buffers<'a>(outcome: &'a Outcome, files: &'a Files, layout: PageLayout) -> Bu
             cpus: region.cpus,
             damage: None,
         },
-        Err(error) => {
-            let message = format!("the trace buffer in guest RAM cannot be read: {error}");
-            Buffers {
-                layout,
-                cpus: Vec::new(),
-                damage: Some(Ending::Truncated { message }),
-            }
-        }
+        Err(error) => Buffers {
+            layout,
+            cpus: Vec::new(),
+            damage: Some(format!(
+                "the trace buffer in guest RAM cannot be read: {error}"
+            )),
+        },
     }
 }
 
@@ -224,7 +270,10 @@ fn text(path: &Path) -> Result<Option<String>> {
 fn bytes(path: &Path) -> Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        // A folder in the place of a file is no such file.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => {
+            Ok(None)
+        }
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
 }
@@ -253,7 +302,9 @@ fn per_cpu(folder: &Path) -> Result<Vec<(u32, Vec<u8>)>> {
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let listing = match fs::read_dir(folder) {
         Ok(listing) => listing,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
         Err(error) => {
             return Err(error).with_context(|| format!("cannot list {}", folder.display()));
         }
@@ -268,4 +319,70 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     paths.sort();
     Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use deferinit_host::{Ending, Received};
+
+    use super::*;
+
+    const KALLSYMS: &str = "ffffffff81000000 T _text\n";
+
+    fn outcome(trace_region: Vec<u8>) -> Outcome {
+        Outcome {
+            ending: Ending::Complete,
+            received: Received::default(),
+            console_tail: String::new(),
+            trace_region,
+            wall: std::time::Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn a_format_that_cannot_be_read_is_damage_and_the_rest_is_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let system = folder.path().join("formats/sched");
+        // A file that is a folder reads as an empty one.
+        fs::create_dir_all(system.join("sched_switch")).expect("a folder");
+        fs::create_dir(folder.path().join("kmemleak")).expect("a folder");
+        fs::write(folder.path().join("stats"), "no folder").expect("a file");
+        fs::write(folder.path().join("dmesg"), "a log").expect("a file");
+        let files = Files::read(folder.path()).expect("read");
+        let damage = files.damage.clone().expect("damage");
+        assert!(
+            damage.starts_with("the format of sched:sched_switch cannot be read: "),
+            "{damage}"
+        );
+        assert_eq!(files.dmesg.as_deref(), Some("a log"));
+        assert_eq!(files.kmemleak, None);
+        assert_eq!(described(KALLSYMS, &files).damage, Some(damage));
+    }
+
+    #[test]
+    fn symbols_that_cannot_be_read_are_damage() {
+        let decoded = described("no symbols at all", &Files::default());
+        let damage = decoded.damage.expect("damage");
+        assert!(
+            damage.starts_with("the symbols of the kernel cannot be read: "),
+            "{damage}"
+        );
+    }
+
+    #[test]
+    fn a_layout_that_cannot_be_read_is_damage() {
+        let files = Files {
+            header_page: "no layout".to_owned(),
+            ..Files::default()
+        };
+        let outcome = outcome(vec![0; 4096]);
+        let mut decoded = described(KALLSYMS, &files);
+        decoded.add_trace(&outcome, &files, KALLSYMS, "7.3");
+        let damage = decoded.damage.expect("damage");
+        assert!(
+            damage.starts_with("the layout of the trace cannot be read: "),
+            "{damage}"
+        );
+        assert!(decoded.capture.is_none());
+    }
 }

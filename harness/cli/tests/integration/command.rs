@@ -2,20 +2,51 @@
 
 //! Commands that boot nothing.
 
-use crate::harness::{all_names, code, output, text};
+use std::fs;
+
+use crate::harness::{all_names, code, deferinit, output, project, text};
 
 #[test]
 fn help_and_version_are_no_mistakes() {
     for arguments in [["--help"], ["--version"]] {
         assert_eq!(code(&output(&arguments)), 0, "{arguments:?}");
     }
+}
+
+/// The exit codes there are.
+const EXIT_CODES: [u8; 6] = [0, 2, 96, 100, 101, 102];
+
+#[test]
+fn help_and_readme_list_the_exit_codes_and_no_others() {
     let help = text(&output(&["--help"]));
-    for exit_code in ["0 ", "2 ", "96 ", "100 ", "101 ", "102 "] {
-        assert!(
-            help.contains(exit_code),
-            "exit code {exit_code}is not in:\n{help}"
-        );
-    }
+    let (_, listed) = help.split_once("Exit codes:\n").expect("a list");
+    let first_word = |line: &str| {
+        line.split_whitespace()
+            .next()
+            .and_then(|word| word.parse().ok())
+    };
+    let codes: Vec<u8> = listed.lines().map_while(first_word).collect();
+    assert_eq!(codes, EXIT_CODES, "{help}");
+
+    let readme = fs::read_to_string(project().join("README.md")).expect("README.md");
+    let (_, table) = readme
+        .split_once("| exit code | meaning |\n| --- | --- |\n")
+        .expect("a table");
+    let first_cell = |line: &str| line.strip_prefix("| ")?.split(" |").next()?.parse().ok();
+    let codes: Vec<u8> = table.lines().map_while(first_cell).collect();
+    assert_eq!(codes, EXIT_CODES, "{table}");
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_is_no_mistake() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = deferinit(&["list"])
+        .stdout(writer)
+        .output()
+        .expect("the program starts");
+    assert_eq!(code(&output), 0, "{}", text(&output));
+    assert_eq!(text(&output), "");
 }
 
 #[test]
@@ -59,7 +90,7 @@ fn doctor_finds_what_runs_need() {
 #[test]
 fn doctor_fails_where_something_is_missing_and_says_how_to_mend_it() {
     let empty = tempfile::tempdir().expect("a folder");
-    let output = crate::harness::deferinit(&["doctor"])
+    let output = deferinit(&["doctor"])
         .env("PATH", empty.path())
         .output()
         .expect("the program starts");

@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use crate::harness::{argument, code, deferinit, is_running, output, project, results, text};
 
 /// A scenario that takes long on the wall clock: an hour of guest time that is not skipped.
-const LONG: &str = "summary: Long.\nclock: wall\ndeadline: 2h\n\
+const LONG: &str = "summary: Long.\nclock: wall\ndeadline: 3600s\n\
     workload: { mode: delayed, items: 1, delay: 3500s }\nexpect:\n- count: { of: ended, equals: 1 }\n";
 
 /// How often a test looks again.
@@ -141,13 +141,13 @@ fn a_plan_that_takes_too_long_in_the_guest_is_unresolved() {
 fn parameters_that_the_module_refuses_are_named_in_the_kernel_log() {
     let text_of = |expectation: &str| {
         format!(
-            "summary: Refused.\ndeadline: 9h\nworkload: {{ mode: delayed, items: 1, delay: 7200s }}\nexpect:\n- {expectation}\n"
+            "summary: Refused.\ndeadline: 3600s\nworkload: {{ mode: delayed, items: 1, delay: 8ms, body: {{ sleep: 3000s }} }}\nexpect:\n- {expectation}\n"
         )
     };
     let (output, out) = run_text(&text_of("load: { error: EINVAL }"));
     assert_eq!(code(&output), 0, "{}", text(&output));
     let log = fs::read_to_string(out.path().join("scenario/trace/dmesg")).expect("a kernel log");
-    let line = "test_deferred: parameter delay_ns=7200000000000 is not allowed; allowed: 0 to 3600000000000";
+    let line = "test_deferred: parameter body_ns=3000000000000 is not allowed; allowed: 0 to 2147483647000";
     assert!(log.contains(line), "{log}");
 
     let (output, _) = run_text(&text_of("count: { of: ended, equals: 1 }"));

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::harness::{argument, code, output, text};
+use crate::harness::{argument, code, deferinit, output, project, text};
 
 const GOOD: &str = "summary: Test.\nworkload: { mode: delayed, items: 2, delay: 8ms }\nexpect:\n- count: { of: ended, equals: 2 }\n";
 
@@ -38,7 +38,7 @@ fn scenario_files_with_mistakes_end_2_within_a_second_and_name_the_place() {
                 "lateness: { of: started, percentiles: [{ p: 101, max: 1ms }] }",
             )
             .into_bytes(),
-            ":4:45: ",
+            ":4:47: ",
         ),
         ("empty", Vec::new(), ":1:1: "),
         ("not-utf8", b"summary: \xff\n".to_vec(), ":1:10: "),
@@ -123,10 +123,16 @@ fn a_kernel_that_is_too_old_ends_96_and_names_both_versions() {
     let folder = tempfile::tempdir().expect("a folder");
     let makefile = "VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 3\nEXTRAVERSION =\nNAME = Old\n";
     fs::write(folder.path().join("Makefile"), makefile).expect("a file");
-    for sub in ["kernel", "rust", "scripts/kconfig", "arch/x86"] {
-        fs::create_dir_all(folder.path().join(sub)).expect("a folder");
+    for part in [
+        "Kconfig",
+        "arch/x86/Makefile",
+        "include/linux/kernel.h",
+        "scripts/Makefile.build",
+    ] {
+        let file = folder.path().join(part);
+        fs::create_dir_all(file.parent().expect("a parent")).expect("a folder");
+        fs::write(file, "").expect("a file");
     }
-    fs::write(folder.path().join("Kconfig"), "").expect("a file");
     let output = refused(folder.path());
     assert!(
         output.contains("6.12") && output.contains("7.2"),
@@ -145,5 +151,94 @@ fn refused(tree: &Path) -> String {
         argument(&out.path().join("out")),
     ]);
     assert_eq!(code(&output), 96, "{}", text(&output));
+    assert!(!out.path().join("out").exists(), "nothing was run");
     text(&output)
+}
+
+#[test]
+fn results_inside_of_the_kernels_tree_are_refused() {
+    let tree = tempfile::tempdir().expect("a folder");
+    let inside = tree.path().join("out");
+    let output = output(&[
+        "run",
+        "delayed-work/chain",
+        "--kernel-tree",
+        argument(tree.path()),
+        "--out",
+        argument(&inside),
+    ]);
+    assert_eq!(code(&output), 2, "{}", text(&output));
+    assert!(text(&output).contains("--kernel-tree"), "{}", text(&output));
+    assert!(!inside.exists());
+}
+
+#[test]
+fn two_files_of_one_name_end_2_and_are_both_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = ["a/x.yaml", "b/x.yaml"].map(|name| folder.path().join(name));
+    for file in &files {
+        fs::create_dir(file.parent().expect("a parent")).expect("a folder");
+        fs::write(file, GOOD).expect("a file");
+    }
+    let output = output(&["run", argument(&files[0]), argument(&files[1])]);
+    assert_eq!(code(&output), 2, "{}", text(&output));
+    for file in &files {
+        assert!(text(&output).contains(argument(file)), "{}", text(&output));
+    }
+}
+
+#[test]
+fn a_trace_buffer_that_does_not_fit_ends_2_before_anything_runs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let small = folder.path().join("small.yaml");
+    let out = folder.path().join("out");
+    fs::write(&small, format!("{GOOD}trace: {{ buffer: 200MiB }}\n")).expect("a file");
+    let output = output(&[
+        "run",
+        "delayed-work/chain",
+        argument(&small),
+        "--out",
+        argument(&out),
+    ]);
+    assert_eq!(code(&output), 2, "{}", text(&output));
+    for part in ["scenario small", "200MiB", "256MiB"] {
+        assert!(text(&output).contains(part), "{}", text(&output));
+    }
+    assert!(!out.exists());
+}
+
+#[test]
+fn a_module_that_does_not_compile_ends_101_and_names_the_log() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for part in ["module", "kbuild", "vm/machines", "scenarios/delayed-work"] {
+        copy(&project().join(part), &folder.path().join(part));
+    }
+    let body = folder.path().join("module/body.rs");
+    let source = fs::read_to_string(&body).expect("a source file");
+    fs::write(&body, format!("{source}\nfn (\n")).expect("a file");
+    let output = deferinit(&["run", "delayed-work/chain", "--out", "out"])
+        .current_dir(folder.path())
+        .output()
+        .expect("the program starts");
+    assert_eq!(code(&output), 101, "{}", text(&output));
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let (_, log) = stderr.split_once("the log is ").expect("a log's name");
+    let log = log.lines().next().unwrap_or_default();
+    let log = fs::read_to_string(log).expect("the log");
+    assert!(log.contains("body.rs"), "{log}");
+    assert!(!folder.path().join("out").exists(), "nothing was run");
+}
+
+/// Copies a folder with all in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("a copy");
+        }
+    }
 }
