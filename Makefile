@@ -6,7 +6,9 @@
 # make build: harness and agent.
 
 CARGO ?= cargo
-DEFERINIT := $(or $(CARGO_TARGET_DIR),target)/release/deferinit
+# Not an optimised build: it takes longer to make than it saves, for the harness waits for the guest;
+# and the tests build on this one.
+DEFERINIT := $(or $(CARGO_TARGET_DIR),target)/debug/deferinit
 
 .PHONY: run test setup build
 
@@ -22,5 +24,5 @@ setup: build
 
 build:
 	@sh kbuild/bootstrap.sh
-	$(CARGO) build --release --package deferinit
+	$(CARGO) build --package deferinit
 	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --profile agent --target x86_64-unknown-linux-gnu --package deferinit-agent

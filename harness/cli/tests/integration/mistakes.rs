@@ -28,7 +28,7 @@ fn scenario_files_with_mistakes_end_2_within_a_second_and_name_the_place() {
         ),
         (
             "unknown-mode",
-            GOOD.replace("delayed", "defered").into_bytes(),
+            GOOD.replace("delayed", "postponed").into_bytes(),
             ":2:19: ",
         ),
         (
