@@ -2,7 +2,7 @@
 
 //! The command line: the only crate that sequences the stages, and the only one that prints.
 //!
-//! In: arguments. Out: an exit code, see [`exit`]. A run goes scenario, plan, build, VM, decode,
+//! In: arguments. Out: an exit code, see `exit.rs`. A run goes scenario, plan, build, VM, decode,
 //! timeline, verdict, report, and leaves each stage's file in its folder.
 
 // These panic where nobody reads: `stdout::print` and `exit::complain` do not.
