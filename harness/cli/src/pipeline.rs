@@ -4,7 +4,6 @@
 
 mod trace;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -105,11 +104,10 @@ pub(crate) fn run(job: &Job<'_>, folder: &Path) -> Result<RunResult> {
 }
 
 fn timeline(outcome: &Outcome, files: &trace::Files, decoded: &Decoded<'_>) -> Timeline {
-    let statistics = BTreeMap::from_iter(decoded.statistics.iter().cloned());
     let run = Run {
         ending: ending(&outcome.ending, decoded.damage.as_deref()),
         trace_clock: &files.trace_clock,
-        statistics: &statistics,
+        statistics: &decoded.statistics,
         // A guest that died could not send its log; the console has the end of it.
         dmesg: files.dmesg.as_deref().unwrap_or(&outcome.console_tail),
         kmemleak: files.kmemleak.as_deref(),

@@ -2,6 +2,7 @@
 
 //! From what a run left in its `trace` folder and in guest RAM to a capture that can be decoded.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -47,7 +48,7 @@ pub(super) struct Decoded<'a> {
     /// None if the guest ended before it could describe its trace.
     pub(super) capture: Option<Capture<'a>>,
     pub(super) symbols: Symbols,
-    pub(super) statistics: Vec<(u32, Stats)>,
+    pub(super) statistics: BTreeMap<u32, Stats>,
     /// The first of the guest's files that cannot be read as what it should be, if any.
     pub(super) damage: Option<String>,
     /// The trace as trace-cmd and KernelShark read it; none if there is no trace.
