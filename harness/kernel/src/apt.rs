@@ -54,15 +54,15 @@ pub(crate) struct Site {
     signed_by: Option<String>,
 }
 
-/// A kernel source package.
+/// A package in one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Package {
-    /// Its name, with the kernel's major and minor number.
+    /// Its name; that of a kernel source has the kernel's major and minor number.
     pub(crate) name: String,
     /// The package's version, with the distribution's part.
     pub(crate) version: String,
-    /// The kernel's version.
-    pub(crate) kernel: Version,
+    /// The version of what is in it.
+    pub(crate) upstream: Version,
 }
 
 /// A package file's size and hash, as the signed index has them.
@@ -323,10 +323,10 @@ impl Package {
 pub(crate) fn newest<'a>(packages: &'a [Package], oldest: &Version) -> Option<&'a Package> {
     let released = packages
         .iter()
-        .filter(|package| !package.version.contains("~rc") && package.kernel >= *oldest);
+        .filter(|package| !package.version.contains("~rc") && package.upstream >= *oldest);
     // Of equal kernels the first one: madison lists the newest package first.
     released.fold(None, |best: Option<&Package>, package| match best {
-        Some(best) if best.kernel >= package.kernel => Some(best),
+        Some(best) if best.upstream >= package.upstream => Some(best),
         _ => Some(package),
     })
 }
@@ -338,7 +338,7 @@ fn is_kernel_source(name: &str, prefix: &str) -> bool {
 }
 
 /// Reads `apt-cache madison`: ` name | version | source` lines.
-fn parse_madison(text: &str) -> Vec<Package> {
+pub(crate) fn parse_madison(text: &str) -> Vec<Package> {
     let parse = |line: &str| {
         let mut columns = line.split('|').map(str::trim);
         let (name, version) = (columns.next()?, columns.next()?);
@@ -347,7 +347,7 @@ fn parse_madison(text: &str) -> Vec<Package> {
         Some(Package {
             name: name.to_owned(),
             version: version.to_owned(),
-            kernel: Version::parse(upstream)?,
+            upstream: Version::parse(upstream)?,
         })
     };
     text.lines().filter_map(parse).collect()
@@ -564,7 +564,7 @@ mod tests {
         assert_eq!(packages.len(), 4);
         let best = newest(&packages, &version("7.2")).expect("one is new enough");
         assert_eq!(best.name_and_version(), "linux-source-7.3=7.3.4-1~bpo13+1");
-        assert_eq!(best.kernel, version("7.3.4"));
+        assert_eq!(best.upstream, version("7.3.4"));
         assert_eq!(newest(&packages, &version("7.4")), None);
     }
 

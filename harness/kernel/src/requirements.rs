@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde::Deserialize;
 
+use crate::apt::{Package, parse_madison};
 use crate::cache::{Cache, Session, create_dir, lock};
 use crate::child::{Call, Event};
 use crate::error::Error;
@@ -23,6 +24,9 @@ use crate::version::Version;
 
 /// The longest an installation may take: some 500 MB and 200 packages.
 const INSTALL_DEADLINE: Duration = Duration::from_secs(3600);
+
+/// The longest apt may take to answer a question.
+const QUERY_DEADLINE: Duration = Duration::from_secs(120);
 
 /// Conflicting packages of the user are never removed, and no question is asked about changed files.
 const INSTALL_OPTIONS: [&str; 7] = [
@@ -379,12 +383,18 @@ fn install_packages(session: &Session, packages: &[String], log: &Path) -> Resul
         .args(["-q", "update"])
         .run_to_success(&session.cancelled, &mut |_| step.go_on())?;
     step.finish("done");
+    let taken_back = taken_back(session, packages, log)?;
     let mut step = session.progress.step("installing packages");
     step.set_total(100, Unit::Percent);
+    if !taken_back.is_empty() {
+        step.set_detail(&format!("with {}", taken_back.join(" ")));
+    }
     apt("apt-get install")
         .args(["install", "-q", "-o", "APT::Status-Fd=1"])
         .args(INSTALL_OPTIONS)
+        .args((!taken_back.is_empty()).then_some("--allow-downgrades"))
         .args(packages)
+        .args(&taken_back)
         .run_to_success(&session.cancelled, &mut |event| match event {
             Event::Line(line) => {
                 if let Some((percent, detail)) = apt_status(line) {
@@ -394,8 +404,52 @@ fn install_packages(session: &Session, packages: &[String], log: &Path) -> Resul
             }
             Event::Tick => step.go_on(),
         })?;
-    step.finish(&packages.join(" "));
+    step.finish(&[packages, &taken_back].concat().join(" "));
     Ok(())
+}
+
+/// What is installed in a version that the wanted packages break, as `NAME=VERSION` of the release's own version. That
+/// happens where a part of a package family came from backports: qemu-utils 10 and qemu-system-x86 7.2 of Debian 12.
+/// apt's own answer is to remove the former, which is not ours to do.
+fn taken_back(session: &Session, packages: &[String], log: &Path) -> Result<Vec<String>, Error> {
+    let ask = |what, program, arguments: &[&str], more: &[String]| {
+        Call::new(what, program, QUERY_DEADLINE)
+            .env("LC_ALL", "C.UTF-8")
+            .log(log)
+            .captured()
+            .args(arguments)
+            .args(more)
+            .run(&session.cancelled, &mut |_| {})
+    };
+    let simulation = ["install", "-q", "--simulate", "--no-install-recommends"];
+    let simulated = ask(
+        "apt-get install --simulate",
+        "apt-get",
+        &simulation,
+        packages,
+    )?;
+    let removed = removals(&simulated.stdout);
+    if removed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let known = ask("apt-cache madison", "apt-cache", &["madison"], &removed)?;
+    let versions = parse_madison(&known.stdout);
+    let release = |name: &String| versions.iter().find(|package| package.name == *name);
+    // What the release does not have stays as it is, and apt says that it is in the way.
+    Ok(removed
+        .iter()
+        .filter_map(release)
+        .map(Package::name_and_version)
+        .collect())
+}
+
+/// The packages that a simulated installation would remove: `Remv NAME [VERSION] ...` (apt-get(8), `--simulate`).
+fn removals(simulated: &str) -> Vec<String> {
+    simulated
+        .lines()
+        .filter_map(|line| line.strip_prefix("Remv ")?.split_whitespace().next())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn install_crate(session: &Session, from_crate: &Crate, log: &Path) -> Result<(), Error> {
@@ -741,6 +795,15 @@ mod tests {
     fn headers_are_looked_for_by_the_compiler() {
         assert!(matches!(header_state("stdio.h"), State::Found { .. }));
         assert_eq!(header_state("no_such_header_here.h"), State::Missing);
+    }
+
+    #[test]
+    fn removals_are_read_from_a_simulation() {
+        let text = "Inst liborc-0.4-0 (1:0.4.33-2 Debian:12 [amd64])\n\
+            Remv qemu-utils [1:10.0.2+ds-2+deb13u1~bpo12+1]\n\
+            Conf liborc-0.4-0 (1:0.4.33-2 Debian:12 [amd64])\n";
+        assert_eq!(removals(text), ["qemu-utils"]);
+        assert!(removals("0 upgraded, 1 newly installed, 0 to remove.\n").is_empty());
     }
 
     #[test]

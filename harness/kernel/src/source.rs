@@ -373,7 +373,7 @@ fn marker(package: &Package, file: &PackageFile) -> PackageSource {
         format_version: Version1,
         package: package.name.clone(),
         version: package.version.clone(),
-        kernel: package.kernel.clone(),
+        kernel: package.upstream.clone(),
         sha256: file.sha256.clone(),
         tree: PathBuf::new(),
     }
@@ -500,7 +500,7 @@ mod tests {
         let package = Package {
             name: "linux-source-7.3".into(),
             version: "7.3.4-1".into(),
-            kernel: kernels().oldest,
+            upstream: kernels().oldest,
         };
         write_marker(
             &place.join("source.json"),
