@@ -75,6 +75,10 @@ pub(crate) struct KernelChoice {
     /// Use this finished kernel build (the folder with vmlinux, .config and Module.symvers)
     #[arg(long, value_name = "DIR")]
     pub(crate) kernel_build: Option<PathBuf>,
+
+    /// Build the kernel with checks of memory, locking and object life times (KASAN, lockdep, ..)
+    #[arg(long, conflicts_with = "kernel_build")]
+    pub(crate) debug_kernel: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -60,7 +60,7 @@ pub(crate) fn run(job: &Job<'_>, folder: &Path) -> Result<RunResult> {
         qemu: &machine.qemu,
         clock: scenario.clock,
         cpus: scenario.machine.cpus,
-        memory: scenario.machine.memory,
+        memory: Some(machine.memory(scenario, prepared.least_memory)),
         trace_buffer: scenario.trace.buffer,
         kernel: &prepared.kernel,
         initramfs: &prepared.initramfs,
@@ -88,7 +88,7 @@ pub(crate) fn run(job: &Job<'_>, folder: &Path) -> Result<RunResult> {
             .kernel
             .clone()
             .unwrap_or_else(|| prepared.release.clone()),
-        machine: machine.describe(scenario),
+        machine: machine.describe(scenario, prepared.least_memory),
         guest_ns: guest_nanoseconds(&timeline),
         wall: begin.elapsed(),
         trace_sha256: decoded.sha256.clone(),

@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, anyhow};
 use deferinit_host::{Machine, Qemu, check_memory, initramfs};
-use deferinit_kernel::build::{self, BuildInfo, Choice, Kbuild};
+use deferinit_kernel::build::{self, BuildInfo, Choice, Kbuild, Variant};
 use deferinit_kernel::cache::Session;
 use deferinit_kernel::module::{self, ModuleInfo};
 use deferinit_kernel::requirements::Need;
@@ -41,6 +41,8 @@ pub(crate) struct Prepared {
     pub(crate) module: Vec<u8>,
     /// The initramfs.
     pub(crate) initramfs: PathBuf,
+    /// The least RAM with which this kernel runs a scenario; 0 if every machine has enough.
+    pub(crate) least_memory: Bytes,
 }
 
 /// `build.json`: how kernel and module were built.
@@ -59,11 +61,16 @@ pub(crate) struct ReadyMachine {
 }
 
 impl ReadyMachine {
-    /// The machine that a scenario runs on, in one line.
-    pub(crate) fn describe(&self, scenario: &Scenario) -> String {
+    /// The machine that a scenario runs on, in one line. `least` is the kernel's `least_memory`.
+    pub(crate) fn describe(&self, scenario: &Scenario, least: Bytes) -> String {
         let cpus = scenario.machine.cpus;
         let plural = if cpus == 1 { "" } else { "s" };
-        let memory = self.memory(scenario);
+        let memory = match self.wanted_memory(scenario) {
+            wanted if wanted < least => {
+                format!("{least} for the debug kernel instead of {wanted}")
+            }
+            wanted => wanted.to_string(),
+        };
         let accelerator = match scenario.clock {
             Clock::Exact => format!("TCG, icount shift {}", self.machine.exact.shift),
             Clock::Wall => "TCG".to_owned(),
@@ -72,17 +79,25 @@ impl ReadyMachine {
         format!("{name} ({cpus} CPU{plural}, {memory}, QEMU {qemu}, {accelerator})")
     }
 
-    fn memory(&self, scenario: &Scenario) -> Bytes {
+    /// The RAM that a scenario gets: what it wants, or `least` if that is more.
+    pub(crate) fn memory(&self, scenario: &Scenario, least: Bytes) -> Bytes {
+        self.wanted_memory(scenario).max(least)
+    }
+
+    fn wanted_memory(&self, scenario: &Scenario) -> Bytes {
         scenario.machine.memory.unwrap_or(self.memory)
     }
 }
 
 /// The kernel that the user asked for.
 pub(crate) fn choice(arguments: &KernelChoice) -> Choice {
+    let variant = Variant {
+        debug: arguments.debug_kernel,
+    };
     match (&arguments.kernel_tree, &arguments.kernel_build) {
-        (Some(tree), _) => Choice::Tree(tree.clone()),
+        (Some(tree), _) => Choice::Tree(tree.clone(), variant),
         (None, Some(build)) => Choice::Build(build.clone()),
-        (None, None) => Choice::Default,
+        (None, None) => Choice::Default(variant),
     }
 }
 
@@ -150,6 +165,11 @@ pub(crate) fn prepare(
         .with_context(|| format!("cannot write {}", initramfs.display()))
         .map_err(Failure::setup)?;
 
+    let least_memory = if kernel.info.debug {
+        Bytes(kbuild.kernels.debug_guest_mib.saturating_mul(1 << 20))
+    } else {
+        Bytes(0)
+    };
     let system_map = read(&kernel.build_dir.join("System.map"))?;
     Ok(Prepared {
         kernel: kernel.image()?.to_owned(),
@@ -162,6 +182,7 @@ pub(crate) fn prepare(
         system_map: String::from_utf8_lossy(&system_map).into_owned(),
         module: contents.swap_remove(0),
         initramfs,
+        least_memory,
     })
 }
 
@@ -177,7 +198,7 @@ pub(crate) fn machines(
             Entry::Occupied(entry) => Rc::clone(entry.get()),
             Entry::Vacant(entry) => Rc::clone(entry.insert(Rc::new(machine(project, scenario)?))),
         };
-        check_memory(machine.memory(scenario), scenario.trace.buffer)
+        check_memory(machine.wanted_memory(scenario), scenario.trace.buffer)
             .with_context(|| format!("scenario {}", scenario.name))
             .map_err(Failure::usage)?;
         machines.push(machine);
@@ -209,4 +230,66 @@ fn machine(project: &Project, scenario: &Scenario) -> Result<ReadyMachine, Failu
         qemu,
         memory,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use deferinit_host::Version;
+
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn machine() -> ReadyMachine {
+        let machine = Machine::parse(include_str!("../../../vm/machines/x86_64.toml"));
+        let machine = machine.expect("the default machine");
+        let version = Version {
+            major: 7,
+            minor: 2,
+            micro: 22,
+        };
+        ReadyMachine {
+            memory: machine.memory().expect("a size"),
+            qemu: Qemu {
+                program: machine.qemu.clone(),
+                version,
+            },
+            machine,
+        }
+    }
+
+    fn scenario(machine: &str) -> Scenario {
+        let text = format!(
+            "summary: Test.\n{machine}workload: {{ mode: direct, items: 1 }}\nexpect:\n- count: {{ of: ended, equals: 1 }}\n"
+        );
+        deferinit_scenario::parse("test", text.as_bytes()).expect("a scenario")
+    }
+
+    #[test]
+    fn a_guest_gets_what_its_kernel_needs_and_the_machine_line_says_so() {
+        let cases = [
+            ("", 0, 256, "256MiB, "),
+            (
+                "",
+                512,
+                512,
+                "512MiB for the debug kernel instead of 256MiB, ",
+            ),
+            (
+                "machine: { memory: 384MiB }\n",
+                512,
+                512,
+                "512MiB for the debug kernel instead of 384MiB, ",
+            ),
+            ("machine: { memory: 1GiB }\n", 512, 1024, "1GiB, "),
+        ];
+        for (text, least, expected, line) in cases {
+            let (machine, scenario) = (machine(), scenario(text));
+            let least = Bytes(least * MIB);
+            let memory = machine.memory(&scenario, least);
+            assert_eq!(memory, Bytes(expected * MIB), "{text}");
+            let described = machine.describe(&scenario, least);
+            assert!(described.contains(line), "{described}");
+        }
+    }
 }

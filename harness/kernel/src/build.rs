@@ -3,7 +3,8 @@
 //! Kernel builds: made once per set of inputs, kept, and taken for done only when they are.
 //!
 //! In: a source, the fragments, a toolchain; or a finished build's folder. Out: a `Kernel` that can be booted and that
-//! modules can be built for. The source tree is never written to (`make O=`).
+//! modules can be built for. The source tree is never written to (`make O=`). What a variant wants otherwise is part of
+//! the fragments, and so of the key.
 //! A build's folder is named by a hash of its inputs and locked while make runs, by make itself too, so that not even a
 //! killed run leaves two of them at work. `build.json` is written last and is what "done" means. A build of an own tree
 //! is brought up to date by make on every run.
@@ -80,6 +81,9 @@ pub struct BuildInfo {
     pub image_sha256: String,
     /// Ticks per second, `CONFIG_HZ`.
     pub hz: u32,
+    /// Whether it checks each memory access (`CONFIG_KASAN`), as the debug kernel does: its guest needs more RAM.
+    #[serde(default)]
+    pub debug: bool,
     /// What compiled it.
     pub compilers: Compilers,
     /// How many steps make announced; 0 if nobody counted them.
@@ -92,11 +96,18 @@ pub struct BuildInfo {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Choice {
     /// The newest supported one in the cache, or of the archives.
-    Default,
+    Default(Variant),
     /// `--kernel-tree DIR`.
-    Tree(PathBuf),
+    Tree(PathBuf, Variant),
     /// `--kernel-build DIR`.
     Build(PathBuf),
+}
+
+/// How a source is built.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Variant {
+    /// `--debug-kernel`: with the fragments of `config/debug/` put over the others.
+    pub debug: bool,
 }
 
 /// The folder `kbuild/`, read.
@@ -110,6 +121,8 @@ pub struct Kbuild {
     pub requirements: Requirements,
     /// `config/*.config`.
     pub fragments: Fragments,
+    /// The same with `config/debug/*.config` put over them.
+    pub debug_fragments: Fragments,
     /// `required.config`.
     pub required: Fragments,
 }
@@ -120,13 +133,25 @@ impl Kbuild {
     /// # Errors
     /// With file and line, if a file is not of its shape.
     pub fn of_dir(dir: &Path) -> Result<Self, Error> {
+        let fragments = Fragments::of_dir(&dir.join("config"))?;
+        let debug = Fragments::of_dir(&dir.join("config/debug"))?;
         Ok(Self {
             dir: dir.to_owned(),
             kernels: Kernels::of_dir(dir)?,
             requirements: Requirements::of_dir(dir)?,
-            fragments: Fragments::of_dir(&dir.join("config"))?,
+            debug_fragments: fragments.overlaid_by(&debug),
+            fragments,
             required: Fragments::of_files(&[dir.join("required.config")])?,
         })
+    }
+
+    /// What a variant is configured with.
+    pub fn fragments_of(&self, variant: &Variant) -> &Fragments {
+        if variant.debug {
+            &self.debug_fragments
+        } else {
+            &self.fragments
+        }
     }
 }
 
@@ -147,12 +172,14 @@ impl Kernel {
 /// Any of `Error`; its class says who has to act.
 pub fn provide(session: &Session, kbuild: &Kbuild, choice: &Choice) -> Result<Kernel, Error> {
     match choice {
-        Choice::Default => build(session, kbuild, &source::provide(session, &kbuild.kernels)?),
-        Choice::Tree(dir) => build(
-            session,
-            kbuild,
-            &Source::Tree(source::of_tree(dir, &kbuild.kernels)?),
-        ),
+        Choice::Default(variant) => {
+            let source = source::provide(session, &kbuild.kernels)?;
+            build(session, kbuild, &source, variant)
+        }
+        Choice::Tree(dir, variant) => {
+            let source = Source::Tree(source::of_tree(dir, &kbuild.kernels)?);
+            build(session, kbuild, &source, variant)
+        }
         Choice::Build(dir) => finished(kbuild, dir),
     }
 }
@@ -161,9 +188,15 @@ pub fn provide(session: &Session, kbuild: &Kbuild, choice: &Choice) -> Result<Ke
 ///
 /// # Errors
 /// `Missing`, `NoSpace`, `OptionsDropped`, `Failed` with the log's telling lines, and what waiting for a lock gives.
-pub fn build(session: &Session, kbuild: &Kbuild, source: &Source) -> Result<Kernel, Error> {
+pub fn build(
+    session: &Session,
+    kbuild: &Kbuild,
+    source: &Source,
+    variant: &Variant,
+) -> Result<Kernel, Error> {
     let toolchain = Toolchain::find(&kbuild.requirements, &session.cache)?;
-    let key = key_of(source, &kbuild.fragments, &toolchain);
+    let fragments = kbuild.fragments_of(variant);
+    let key = key_of(source, fragments, &toolchain);
     let dir = session.cache.builds().join(&key);
     if let Some(kernel) = done(&dir, source) {
         return Ok(kernel);
@@ -190,7 +223,7 @@ pub fn build(session: &Session, kbuild: &Kbuild, source: &Source) -> Result<Kern
         log: &log,
         lock: &lock,
     };
-    let config = work.configure(&kbuild.fragments)?;
+    let config = work.configure(fragments)?;
     let (steps, seconds) = work.make(expected_steps(session, kbuild))?;
     let info = work.info(key, &config, steps, seconds)?;
     write_marker(&dir.join("build.json"), &info)?;
@@ -256,6 +289,7 @@ pub fn finished(kbuild: &Kbuild, dir: &Path) -> Result<Kernel, Error> {
         config_sha256: sha256(text.as_bytes()),
         image_sha256,
         hz: hz_of(&config)?,
+        debug: checks_memory(&config),
         compilers,
         steps: 0,
         seconds: 0,
@@ -311,24 +345,23 @@ pub fn list(session: &Session) -> Listing {
     }
 }
 
-/// The default kernel if it is built, without building anything.
+/// The kernel of `Choice::Default` if it is built, without building anything.
 ///
 /// # Errors
 /// `Missing` if the toolchain is not there, without which there is no key.
-pub fn built(session: &Session, kbuild: &Kbuild) -> Result<Option<Kernel>, Error> {
+pub fn built(
+    session: &Session,
+    kbuild: &Kbuild,
+    variant: &Variant,
+) -> Result<Option<Kernel>, Error> {
     let toolchain = Toolchain::find(&kbuild.requirements, &session.cache)?;
     let newest = source::cached(session)
         .into_iter()
         .find(|source| source.kernel >= kbuild.kernels.oldest);
     Ok(newest.and_then(|package| {
         let source = Source::Package(package);
-        done(
-            &session
-                .cache
-                .builds()
-                .join(key_of(&source, &kbuild.fragments, &toolchain)),
-            &source,
-        )
+        let key = key_of(&source, kbuild.fragments_of(variant), &toolchain);
+        done(&session.cache.builds().join(key), &source)
     }))
 }
 
@@ -434,6 +467,7 @@ impl Work<'_> {
             config_sha256: file_sha256(&self.dir.join(".config"))?,
             image_sha256: file_sha256(&self.dir.join("vmlinux"))?,
             hz: hz_of(config)?,
+            debug: checks_memory(config),
             compilers: self.toolchain.compilers.clone(),
             steps,
             seconds,
@@ -515,6 +549,10 @@ fn hz_of(config: &Config) -> Result<u32, Error> {
     Ok(hz.context("the kernel's .config has no CONFIG_HZ")?)
 }
 
+fn checks_memory(config: &Config) -> bool {
+    config.get("CONFIG_KASAN") == Some("y")
+}
+
 fn read(path: &Path) -> Result<String, Error> {
     Ok(std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?)
 }
@@ -572,6 +610,7 @@ mod tests {
             config_sha256: "c".into(),
             image_sha256: "i".into(),
             hz: 250,
+            debug: false,
             compilers: toolchain().compilers,
             steps: 1755,
             seconds: 360,
@@ -634,6 +673,30 @@ mod tests {
             key_of(&tree("/a"), &smp, &toolchain()),
             key_of(&tree("/b"), &smp, &toolchain())
         );
+    }
+
+    #[test]
+    fn the_debug_kernel_has_a_key_of_its_own() {
+        let kbuild = kbuild();
+        let key = |variant: &Variant| {
+            let fragments = kbuild.fragments_of(variant);
+            key_of(&package("7.3.4-1"), fragments, &toolchain())
+        };
+        assert_ne!(key(&Variant::default()), key(&Variant { debug: true }));
+        let wants = |variant: &Variant, line: &str| {
+            let text = kbuild.fragments_of(variant).canonical();
+            text.lines().any(|found| found == line)
+        };
+        assert!(wants(&Variant { debug: true }, "CONFIG_KASAN=y"));
+        assert!(!wants(&Variant::default(), "CONFIG_KASAN=y"));
+    }
+
+    #[test]
+    fn a_marker_from_before_there_was_a_debug_kernel_is_read() {
+        let mut marker = serde_json::to_value(info()).expect("JSON");
+        marker.as_object_mut().expect("an object").remove("debug");
+        let read: BuildInfo = serde_json::from_value(marker).expect("a marker");
+        assert_eq!(read, info());
     }
 
     #[test]

@@ -115,6 +115,13 @@ impl Fragments {
         lines.concat()
     }
 
+    /// These with others put over them: an option that both set is as the others want it.
+    pub fn overlaid_by(&self, over: &Self) -> Self {
+        let is_kept = |wanted: &&Wanted| over.0.iter().all(|o| o.option != wanted.option);
+        let kept = self.0.iter().filter(is_kept);
+        Self(kept.chain(&over.0).cloned().collect())
+    }
+
     /// A `.config` with the options put in place of what it says about them, for `make olddefconfig` to complete.
     pub fn merged_into(&self, config: &str) -> String {
         let is_wanted = |line: &&str| {
@@ -304,6 +311,42 @@ mod tests {
                 required.option
             );
         }
+    }
+
+    #[test]
+    fn the_debug_kernel_changes_something_and_takes_nothing_that_runs_need() {
+        let kbuild = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../kbuild");
+        let fragments = |folder: &str| Fragments::of_dir(&kbuild.join(folder)).expect("fragments");
+        let (base, debug) = (fragments("config"), fragments("config/debug"));
+        for wanted in debug.wanted() {
+            let same = |w: &&Wanted| w.option == wanted.option && w.value == wanted.value;
+            let earlier = base.wanted().iter().find(same);
+            assert_eq!(earlier, None, "{} is set so already", wanted.option);
+        }
+        let required = Fragments::of_files(&[kbuild.join("required.config")]).expect("a fragment");
+        let config = Config::parse(&base.overlaid_by(&debug).canonical());
+        assert_eq!(required.dropped_by(&config), []);
+    }
+
+    #[test]
+    fn an_overlay_wins_where_both_set_an_option_and_is_checked_so() {
+        let over = fragments("# Leaks are looked for.\nCONFIG_VT=y\n# New.\nCONFIG_KASAN=y\n");
+        let both = fragments(FRAGMENT).overlaid_by(&over);
+        assert_eq!(
+            both.canonical(),
+            "CONFIG_KASAN=y\nCONFIG_NR_CPUS=16\nCONFIG_SMP=y\nCONFIG_VT=y\n"
+        );
+        let config = Config::parse("CONFIG_SMP=y\nCONFIG_NR_CPUS=16\n# CONFIG_VT is not set\n");
+        let dropped: Vec<String> = both
+            .dropped_by(&config)
+            .iter()
+            .map(Dropped::to_string)
+            .collect();
+        let expected = [
+            "CONFIG_VT: wanted y, got not set (a.config:2)",
+            "CONFIG_KASAN: wanted y, got not set (a.config:4)",
+        ];
+        assert_eq!(dropped, expected);
     }
 
     #[test]

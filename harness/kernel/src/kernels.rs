@@ -25,6 +25,8 @@ pub struct Kernels {
     pub source_mib: u64,
     /// Disk space for a build, in MiB.
     pub build_mib: u64,
+    /// The least RAM of a guest whose kernel checks its memory accesses, in MiB.
+    pub debug_guest_mib: u64,
     /// Archives that hold kernel sources as packages.
     pub archives: Vec<Archive>,
 }

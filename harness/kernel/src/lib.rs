@@ -12,7 +12,7 @@
 //! use std::path::Path;
 //! use std::sync::Arc;
 //!
-//! use deferinit_kernel::build::{self, Choice, Kbuild};
+//! use deferinit_kernel::build::{self, Choice, Kbuild, Variant};
 //! use deferinit_kernel::cache::Session;
 //! use deferinit_kernel::requirements::{self, Need};
 //! use deferinit_kernel::module;
@@ -21,7 +21,7 @@
 //! let session = Session::new(Arc::default())?;
 //! let kbuild = Kbuild::of_dir(Path::new("kbuild"))?;
 //! requirements::install_missing(&session, &kbuild.requirements, Need::Run)?;
-//! let kernel = build::provide(&session, &kbuild, &Choice::Default)?;
+//! let kernel = build::provide(&session, &kbuild, &Choice::Default(Variant::default()))?;
 //! let modules = module::build(&session, &kernel, Path::new("module"), &kbuild.dir, &["test_deferred"])?;
 //! println!("{} {:?}", kernel.image()?.display(), modules.paths);
 //! # Ok(())

@@ -411,6 +411,7 @@ mod tests {
             build_steps: 1,
             source_mib: 0,
             build_mib: 0,
+            debug_guest_mib: 512,
             archives: Vec::new(),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, anyhow};
-use deferinit_kernel::build::{self, Choice, Listing};
+use deferinit_kernel::build::{self, BuildInfo, Choice, Listing};
 use deferinit_kernel::source;
 use serde::Serialize;
 
@@ -35,13 +35,13 @@ pub(crate) fn run(command: &Kernel, interrupted: Arc<AtomicBool>) -> Result<u8, 
             kernel,
         } => {
             let tree = match choice(kernel) {
-                Choice::Tree(tree) => Some(tree),
+                Choice::Tree(tree, _) => Some(tree),
                 Choice::Build(_) => {
                     return Err(Failure::usage(anyhow!(
                         "a finished build does not say where its source is"
                     )));
                 }
-                Choice::Default => source::cached(&session)
+                Choice::Default(_) => source::cached(&session)
                     .into_iter()
                     .next()
                     .map(|package| package.tree),
@@ -54,7 +54,7 @@ pub(crate) fn run(command: &Kernel, interrupted: Arc<AtomicBool>) -> Result<u8, 
             kernel,
         } => {
             let found = match choice(kernel) {
-                Choice::Default => build::built(&session, &kbuild)?,
+                Choice::Default(variant) => build::built(&session, &kbuild, &variant)?,
                 chosen => Some(build::provide(&session, &kbuild, &chosen)?),
             };
             let kernel = found.ok_or_else(|| nothing("build", "deferinit kernel build"))?;
@@ -68,6 +68,15 @@ fn nothing(what: &str, command: &str) -> Failure {
     Failure::setup(anyhow!(
         "there is no kernel {what} in the cache; `{command}` makes one"
     ))
+}
+
+/// A build's release and how it differs from the default one.
+fn described(info: &BuildInfo) -> String {
+    let mut text = info.release.clone();
+    if info.debug {
+        text.push_str(" debug");
+    }
+    text
 }
 
 #[derive(Serialize)]
@@ -87,6 +96,7 @@ struct JsonSource<'a> {
 struct JsonBuild<'a> {
     path: &'a std::path::Path,
     release: Option<&'a str>,
+    debug: bool,
     finished: bool,
 }
 
@@ -109,6 +119,7 @@ fn list(listing: &Listing, format: Format) -> Result<(), Failure> {
                     .map(|build| JsonBuild {
                         path: &build.dir,
                         release: build.info.as_ref().map(|info| info.release.as_str()),
+                        debug: build.info.as_ref().is_some_and(|info| info.debug),
                         finished: build.info.is_some(),
                     })
                     .collect(),
@@ -124,11 +135,11 @@ fn list(listing: &Listing, format: Format) -> Result<(), Failure> {
                 print(&format!("source  {:<24} {tree}", source.version))?;
             }
             for build in &listing.builds {
-                let release = build
+                let what = build
                     .info
                     .as_ref()
-                    .map_or("not finished", |info| info.release.as_str());
-                print(&format!("build   {release:<24} {}", build.dir.display()))?;
+                    .map_or_else(|| "not finished".to_owned(), described);
+                print(&format!("build   {what:<24} {}", build.dir.display()))?;
             }
             if listing.sources.is_empty() && listing.builds.is_empty() {
                 print("The cache is empty; `deferinit kernel build` fills it.")?;

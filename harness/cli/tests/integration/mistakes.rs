@@ -93,16 +93,23 @@ fn a_scenario_that_is_not_there_ends_2_and_names_those_that_are() {
 fn an_unknown_option_ends_2() {
     assert_eq!(code(&output(&["run", "--clok", "exact"])), 2);
     assert_eq!(code(&output(&["run", "--repeat", "0"])), 2);
-    assert_eq!(
-        code(&output(&[
-            "run",
-            "--kernel-tree",
-            "a",
-            "--kernel-build",
-            "b"
-        ])),
-        2
-    );
+}
+
+#[test]
+fn options_that_exclude_each_other_end_2_and_are_named() {
+    for other in ["--kernel-tree=a", "--debug-kernel"] {
+        for command in [&["run"][..], &["kernel", "build"], &["kernel", "path"]] {
+            let arguments = [command, &[other, "--kernel-build=b"]].concat();
+            let output = output(&arguments);
+            assert_eq!(code(&output), 2, "{arguments:?}: {}", text(&output));
+            let option = other.split('=').next().expect("an option");
+            let said = text(&output);
+            assert!(
+                said.contains(option) && said.contains("--kernel-build"),
+                "{said}"
+            );
+        }
+    }
 }
 
 #[test]
