@@ -79,6 +79,10 @@ pub(crate) struct KernelChoice {
     /// Build the kernel with checks of memory, locking and object life times (KASAN, lockdep, ..)
     #[arg(long, conflicts_with = "kernel_build")]
     pub(crate) debug_kernel: bool,
+
+    /// Build the workload into the kernel, so that it runs as an initcall
+    #[arg(long, conflicts_with = "kernel_build")]
+    pub(crate) builtin: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -24,7 +24,8 @@ use crate::exit::Failure;
 use crate::output::INITRAMFS;
 use crate::project::Project;
 
-/// The modules that go into the guest, without `.ko`: the workload, and the owner of its events.
+/// The modules that go into the guest, without `.ko`, unless they are built in: the workload, and the owner of its
+/// events.
 const MODULES: [&str; 2] = ["test_deferred", "test_deferred_events"];
 
 /// Ready to boot.
@@ -37,8 +38,8 @@ pub(crate) struct Prepared {
     pub(crate) build: Build,
     /// The symbols of the kernel.
     pub(crate) system_map: String,
-    /// The workload's module, for its symbols.
-    pub(crate) module: Vec<u8>,
+    /// The workload's module, for its symbols; none if the kernel has the workload, and its symbols, in its image.
+    pub(crate) module: Option<Vec<u8>>,
     /// The initramfs.
     pub(crate) initramfs: PathBuf,
     /// The least RAM with which this kernel runs a scenario; 0 if every machine has enough.
@@ -50,7 +51,8 @@ pub(crate) struct Prepared {
 pub(crate) struct Build {
     format_version: u32,
     kernel: BuildInfo,
-    module: ModuleInfo,
+    /// None if the workload is in the kernel's image.
+    module: Option<ModuleInfo>,
 }
 
 /// A machine and the QEMU that emulates it.
@@ -90,9 +92,10 @@ impl ReadyMachine {
 }
 
 /// The kernel that the user asked for.
-pub(crate) fn choice(arguments: &KernelChoice) -> Choice {
+pub(crate) fn choice(project: &Project, arguments: &KernelChoice) -> Choice {
     let variant = Variant {
         debug: arguments.debug_kernel,
+        builtin: arguments.builtin.then(|| project.module()),
     };
     match (&arguments.kernel_tree, &arguments.kernel_build) {
         (Some(tree), _) => Choice::Tree(tree.clone(), variant),
@@ -128,8 +131,18 @@ pub(crate) fn prepare(
     arguments: &KernelChoice,
     out: &Path,
 ) -> Result<Prepared, Failure> {
-    let kernel = build::provide(session, kbuild, &choice(arguments))?;
-    let modules = module::build(session, &kernel, &project.module(), &kbuild.dir, &MODULES)?;
+    let kernel = build::provide(session, kbuild, &choice(project, arguments))?;
+    let modules = if kernel.info.builtin {
+        None
+    } else {
+        Some(module::build(
+            session,
+            &kernel,
+            &project.module(),
+            &kbuild.dir,
+            &MODULES,
+        )?)
+    };
 
     let read = |path: &Path| {
         fs::read(path)
@@ -145,15 +158,16 @@ pub(crate) fn prepare(
             )
         })
         .map_err(Failure::setup)?;
-    let mut contents = Vec::new();
-    for path in &modules.paths {
-        contents.push(read(path)?);
-    }
-    let names: Vec<String> = MODULES.iter().map(|name| format!("{name}.ko")).collect();
-    let files: Vec<(&str, &[u8])> = names
+    let mut own: Vec<(String, Vec<u8>)> = Vec::new();
+    for (name, path) in MODULES
         .iter()
-        .map(String::as_str)
-        .zip(contents.iter().map(Vec::as_slice))
+        .zip(modules.iter().flat_map(|modules| &modules.paths))
+    {
+        own.push((format!("{name}.ko"), read(path)?));
+    }
+    let files: Vec<(&str, &[u8])> = own
+        .iter()
+        .map(|(name, content)| (name.as_str(), content.as_slice()))
         .collect();
     let archive = initramfs(&agent, &files).map_err(Failure::setup)?;
     // Absolute, because QEMU is started in the folder of its run.
@@ -177,10 +191,10 @@ pub(crate) fn prepare(
         build: Build {
             format_version: 1,
             kernel: kernel.info,
-            module: modules.info,
+            module: modules.map(|modules| modules.info),
         },
         system_map: String::from_utf8_lossy(&system_map).into_owned(),
-        module: contents.swap_remove(0),
+        module: own.into_iter().next().map(|(_, workload)| workload),
         initramfs,
         least_memory,
     })

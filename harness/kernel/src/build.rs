@@ -10,6 +10,7 @@
 //! is brought up to date by make on every run.
 //! Source: `Documentation/kbuild/{kbuild,kconfig,reproducible-builds}.rst`, Linux 7.3.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
+use crate::builtin;
 use crate::cache::{
     Session, create_dir, file_sha256, key, lock, read_marker, require_space, sha256, write_marker,
 };
@@ -84,6 +86,9 @@ pub struct BuildInfo {
     /// Whether it checks each memory access (`CONFIG_KASAN`), as the debug kernel does: its guest needs more RAM.
     #[serde(default)]
     pub debug: bool,
+    /// Whether the workload is in its image, and no module.
+    #[serde(default)]
+    pub builtin: bool,
     /// What compiled it.
     pub compilers: Compilers,
     /// How many steps make announced; 0 if nobody counted them.
@@ -108,6 +113,8 @@ pub enum Choice {
 pub struct Variant {
     /// `--debug-kernel`: with the fragments of `config/debug/` put over the others.
     pub debug: bool,
+    /// `--builtin`: with the workload in the image, whose sources are in this folder.
+    pub builtin: Option<PathBuf>,
 }
 
 /// The folder `kbuild/`, read.
@@ -187,16 +194,36 @@ pub fn provide(session: &Session, kbuild: &Kbuild, choice: &Choice) -> Result<Ke
 /// Builds a source, unless that is done.
 ///
 /// # Errors
-/// `Missing`, `NoSpace`, `OptionsDropped`, `Failed` with the log's telling lines, and what waiting for a lock gives.
+/// `Missing`, `NoSpace`, `OptionsDropped`, `Failed` with the log's telling lines, `NothingBuiltIn`, and what waiting
+/// for a lock gives.
 pub fn build(
     session: &Session,
     kbuild: &Kbuild,
     source: &Source,
     variant: &Variant,
 ) -> Result<Kernel, Error> {
-    let toolchain = Toolchain::find(&kbuild.requirements, &session.cache)?;
-    let fragments = kbuild.fragments_of(variant);
-    let key = key_of(source, fragments, &toolchain);
+    let inputs = Inputs {
+        session,
+        kbuild,
+        source,
+        toolchain: &Toolchain::find(&kbuild.requirements, &session.cache)?,
+    };
+    let kernel = build_modular(inputs, kbuild.fragments_of(variant))?;
+    match &variant.builtin {
+        Some(module_dir) => builtin::build(inputs, &kernel, module_dir),
+        None => Ok(kernel),
+    }
+}
+
+/// Builds a kernel for which the workload is a module, unless that is done.
+fn build_modular(inputs: Inputs<'_>, fragments: &Fragments) -> Result<Kernel, Error> {
+    let Inputs {
+        session,
+        kbuild,
+        source,
+        toolchain,
+    } = inputs;
+    let key = key_of(source, fragments, toolchain);
     let dir = session.cache.builds().join(&key);
     if let Some(kernel) = done(&dir, source) {
         return Ok(kernel);
@@ -216,15 +243,14 @@ pub fn build(
     // The last log may be what a failed run was asked about.
     let _ = std::fs::rename(&log, old);
     let work = Work {
-        session,
-        source,
-        toolchain: &toolchain,
+        inputs,
         dir: &dir,
         log: &log,
         lock: &lock,
     };
     let config = work.configure(fragments)?;
-    let (steps, seconds) = work.make(expected_steps(session, kbuild))?;
+    let title = format!("building Linux {}", source.kernel());
+    let (steps, seconds) = work.make(&title, expected_steps(session, kbuild), &[])?;
     let info = work.info(key, &config, steps, seconds)?;
     write_marker(&dir.join("build.json"), &info)?;
     Ok(kernel_in(&dir, source, info))
@@ -290,6 +316,7 @@ pub fn finished(kbuild: &Kbuild, dir: &Path) -> Result<Kernel, Error> {
         image_sha256,
         hz: hz_of(&config)?,
         debug: checks_memory(&config),
+        builtin: false,
         compilers,
         steps: 0,
         seconds: 0,
@@ -348,7 +375,7 @@ pub fn list(session: &Session) -> Listing {
 /// The kernel of `Choice::Default` if it is built, without building anything.
 ///
 /// # Errors
-/// `Missing` if the toolchain is not there, without which there is no key.
+/// `Missing` if the toolchain is not there, without which there is no key; `Other` if the workload cannot be read.
 pub fn built(
     session: &Session,
     kbuild: &Kbuild,
@@ -358,28 +385,46 @@ pub fn built(
     let newest = source::cached(session)
         .into_iter()
         .find(|source| source.kernel >= kbuild.kernels.oldest);
-    Ok(newest.and_then(|package| {
-        let source = Source::Package(package);
-        let key = key_of(&source, kbuild.fragments_of(variant), &toolchain);
-        done(&session.cache.builds().join(key), &source)
-    }))
+    let Some(package) = newest else {
+        return Ok(None);
+    };
+    let inputs = Inputs {
+        session,
+        kbuild,
+        source: &Source::Package(package),
+        toolchain: &toolchain,
+    };
+    let key = key_of(inputs.source, kbuild.fragments_of(variant), &toolchain);
+    let kernel = done(&session.cache.builds().join(key), inputs.source);
+    match (kernel, &variant.builtin) {
+        (Some(base), Some(module_dir)) => builtin::built(inputs, &base, module_dir),
+        (kernel, _) => Ok(kernel),
+    }
+}
+
+/// What a kernel is built from.
+#[derive(Clone, Copy)]
+pub(crate) struct Inputs<'a> {
+    pub(crate) session: &'a Session,
+    pub(crate) kbuild: &'a Kbuild,
+    pub(crate) source: &'a Source,
+    pub(crate) toolchain: &'a Toolchain,
 }
 
 /// One build under way, with its lock held.
-struct Work<'a> {
-    session: &'a Session,
-    source: &'a Source,
-    toolchain: &'a Toolchain,
-    dir: &'a Path,
-    log: &'a Path,
-    lock: &'a File,
+pub(crate) struct Work<'a> {
+    pub(crate) inputs: Inputs<'a>,
+    /// The build's folder.
+    pub(crate) dir: &'a Path,
+    pub(crate) log: &'a Path,
+    pub(crate) lock: &'a File,
 }
 
 impl Work<'_> {
     /// tinyconfig and the fragments, completed by kconfig and verified. An unchanged `.config` keeps its time, or make
     /// would build all of an own tree again.
     fn configure(&self, fragments: &Fragments) -> Result<Config, Error> {
-        let step = self.session.progress.step("configuring the kernel");
+        let step = self.inputs.session.progress.step("configuring the kernel");
         let path = self.dir.join(".config");
         let scratch = self.dir.join(".deferinit-config");
         create_dir(&scratch)?;
@@ -389,11 +434,11 @@ impl Work<'_> {
                 .env("KCONFIG_CONFIG", &target)
                 .args([goal])
         };
-        kconfig("tinyconfig").run_to_success(&self.session.cancelled, &mut |_| {})?;
+        kconfig("tinyconfig").run_to_success(&self.inputs.session.cancelled, &mut |_| {})?;
         let base = read(&target)?;
         std::fs::write(&target, fragments.merged_into(&base))
             .with_context(|| format!("cannot write {}", target.display()))?;
-        kconfig("olddefconfig").run_to_success(&self.session.cancelled, &mut |_| {})?;
+        kconfig("olddefconfig").run_to_success(&self.inputs.session.cancelled, &mut |_| {})?;
         let text = read(&target)?;
         let config = Config::parse(&text);
         let options = fragments.dropped_by(&config);
@@ -411,39 +456,49 @@ impl Work<'_> {
         Ok(config)
     }
 
-    /// Runs make, and returns how many steps it announced and how many seconds it took.
-    fn make(&self, expected: u64) -> Result<(u64, u64), Error> {
-        let mut step = self
-            .session
-            .progress
-            .step(&format!("building Linux {}", self.source.kernel()));
+    /// Runs make with further arguments, and returns how many steps it announced and how many seconds it took.
+    pub(crate) fn make(
+        &self,
+        title: &str,
+        expected: u64,
+        arguments: &[OsString],
+    ) -> Result<(u64, u64), Error> {
+        let session = self.inputs.session;
+        let mut step = session.progress.step(title);
         step.set_total(expected, Unit::Count("steps"));
         let started = Instant::now();
         let mut steps = 0;
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);
         self.make_call("the kernel build", BUILD_DEADLINE)
+            .args(arguments)
             .args([format!("-j{jobs}").as_str(), "vmlinux", "modules"])
-            .run_to_success(&self.session.cancelled, &mut |event| {
+            .run_to_success(&session.cancelled, &mut |event| {
                 count_step(&event, &mut steps, &mut step)
             })?;
         step.finish(&format!("{steps} steps, log {}", self.log.display()));
         Ok((steps, started.elapsed().as_secs()))
     }
 
+    /// The configuration of the build as it is.
+    pub(crate) fn config(&self) -> Result<Config, Error> {
+        Ok(Config::parse(&read(&self.dir.join(".config"))?))
+    }
+
     fn make_call(&self, what: &str, deadline: Duration) -> Call<'_> {
-        let mut output = std::ffi::OsString::from("O=");
+        let mut output = OsString::from("O=");
         output.push(self.dir);
         Call::new(what, "make", deadline)
-            .in_dir(self.source.tree())
+            .in_dir(self.inputs.source.tree())
             .args([output])
-            .args(self.toolchain.make_arguments())
-            .env("LIBCLANG_PATH", &self.toolchain.libclang)
+            .args(self.inputs.toolchain.make_arguments())
+            .env("LIBCLANG_PATH", &self.inputs.toolchain.libclang)
             .log(self.log)
             .holding(self.lock)
             .class(Class::Build)
     }
 
-    fn info(
+    /// What the build is, once make has ended well.
+    pub(crate) fn info(
         &self,
         key: String,
         config: &Config,
@@ -463,12 +518,13 @@ impl Work<'_> {
             format_version: Version1,
             key,
             release: release_of(self.dir)?,
-            source: self.source.identity(),
+            source: self.inputs.source.identity(),
             config_sha256: file_sha256(&self.dir.join(".config"))?,
             image_sha256: file_sha256(&self.dir.join("vmlinux"))?,
             hz: hz_of(config)?,
             debug: checks_memory(config),
-            compilers: self.toolchain.compilers.clone(),
+            builtin: false,
+            compilers: self.inputs.toolchain.compilers.clone(),
             steps,
             seconds,
         })
@@ -499,7 +555,7 @@ fn key_of(source: &Source, fragments: &Fragments, toolchain: &Toolchain) -> Stri
 }
 
 /// A build that needs no make: of a package, with its marker and its image.
-fn done(dir: &Path, source: &Source) -> Option<Kernel> {
+pub(crate) fn done(dir: &Path, source: &Source) -> Option<Kernel> {
     match source {
         Source::Tree(TreeSource { .. }) => None,
         Source::Package(_) => {
@@ -511,7 +567,7 @@ fn done(dir: &Path, source: &Source) -> Option<Kernel> {
     }
 }
 
-fn kernel_in(dir: &Path, source: &Source, info: BuildInfo) -> Kernel {
+pub(crate) fn kernel_in(dir: &Path, source: &Source, info: BuildInfo) -> Kernel {
     let origin = match source {
         Source::Package(_) => Origin::Package,
         Source::Tree(_) => Origin::Tree,
@@ -611,6 +667,7 @@ mod tests {
             image_sha256: "i".into(),
             hz: 250,
             debug: false,
+            builtin: false,
             compilers: toolchain().compilers,
             steps: 1755,
             seconds: 360,
@@ -675,6 +732,13 @@ mod tests {
         );
     }
 
+    fn debug() -> Variant {
+        Variant {
+            debug: true,
+            builtin: None,
+        }
+    }
+
     #[test]
     fn the_debug_kernel_has_a_key_of_its_own() {
         let kbuild = kbuild();
@@ -682,19 +746,21 @@ mod tests {
             let fragments = kbuild.fragments_of(variant);
             key_of(&package("7.3.4-1"), fragments, &toolchain())
         };
-        assert_ne!(key(&Variant::default()), key(&Variant { debug: true }));
+        assert_ne!(key(&Variant::default()), key(&debug()));
         let wants = |variant: &Variant, line: &str| {
             let text = kbuild.fragments_of(variant).canonical();
             text.lines().any(|found| found == line)
         };
-        assert!(wants(&Variant { debug: true }, "CONFIG_KASAN=y"));
+        assert!(wants(&debug(), "CONFIG_KASAN=y"));
         assert!(!wants(&Variant::default(), "CONFIG_KASAN=y"));
     }
 
     #[test]
-    fn a_marker_from_before_there_was_a_debug_kernel_is_read() {
+    fn a_marker_from_before_there_were_variants_is_read() {
         let mut marker = serde_json::to_value(info()).expect("JSON");
-        marker.as_object_mut().expect("an object").remove("debug");
+        for key in ["debug", "builtin"] {
+            marker.as_object_mut().expect("an object").remove(key);
+        }
         let read: BuildInfo = serde_json::from_value(marker).expect("a marker");
         assert_eq!(read, info());
     }
@@ -799,10 +865,14 @@ mod tests {
         };
         let lock = File::create(dir.path().join("lock")).expect("a file");
         let (source, toolchain) = (package("7.3.4-1"), toolchain());
-        let work = Work {
+        let inputs = Inputs {
             session: &session,
+            kbuild: &kbuild(),
             source: &source,
             toolchain: &toolchain,
+        };
+        let work = Work {
+            inputs,
             dir: dir.path(),
             log: dir.path(),
             lock: &lock,

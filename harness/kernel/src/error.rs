@@ -146,6 +146,15 @@ pub enum Error {
         /// The options.
         options: Vec<Dropped>,
     },
+    /// The module's Kbuild cannot be a part of the kernel's image.
+    #[error(
+        "{} names no object in obj-y when it is run with TEST_DEFERRED_BUILTIN=y, so there is nothing to build in",
+        kbuild.display()
+    )]
+    NothingBuiltIn {
+        /// The Kbuild.
+        kbuild: PathBuf,
+    },
     /// A finished build was made by a compiler that is not on this machine; Rust metadata is not portable.
     #[error("{} was built by `{wanted}` but this machine has {}", dir.display(), found.join(", "))]
     OtherCompiler {
@@ -219,7 +228,9 @@ impl Error {
         match self {
             Self::Failed { class, .. } | Self::Late { class, .. } => *class,
             Self::Interrupted { .. } => Class::Interrupted,
-            Self::OptionsDropped { .. } | Self::Fragment { .. } => Class::Build,
+            Self::OptionsDropped { .. } | Self::Fragment { .. } | Self::NothingBuiltIn { .. } => {
+                Class::Build
+            }
             Self::Missing { .. }
             | Self::NoSpace { .. }
             | Self::NoArchive { .. }

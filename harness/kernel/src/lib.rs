@@ -30,6 +30,7 @@
 
 mod apt;
 pub mod build;
+mod builtin;
 pub mod cache;
 mod child;
 pub mod config;

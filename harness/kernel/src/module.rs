@@ -25,7 +25,7 @@ use crate::progress::Unit;
 use crate::source::Version1;
 
 /// Part of every key: counted up when the steps below change.
-const RECIPE: u32 = 1;
+const RECIPE: &str = "1";
 /// The longest a module build may take: 2 s on two cores.
 const BUILD_DEADLINE: Duration = Duration::from_secs(600);
 /// Steps of a module build, for its progress.
@@ -60,7 +60,7 @@ pub struct ModuleInfo {
 
 /// A source file, by its path below the copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct SourceFile {
+pub(crate) struct SourceFile {
     from: PathBuf,
     to: PathBuf,
     content: Vec<u8>,
@@ -81,7 +81,7 @@ pub fn build(
     names: &[&str],
 ) -> Result<Modules, Error> {
     let sources = sources(module_dir, kbuild_dir)?;
-    let key = key_of(&sources, kernel);
+    let key = key_of(RECIPE, &sources, kernel);
     let dir = session.cache.modules().join(&key);
     if let Some(modules) = done(&dir, kernel, names) {
         return Ok(modules);
@@ -98,7 +98,14 @@ pub fn build(
     remove_dir(&work)?;
     copy(&sources, &work)?;
     let log = dir.join("build.log");
-    make(session, kernel, &work.join("module"), &log, &lock)?;
+    make(
+        session,
+        kernel,
+        &work.join("module"),
+        &log,
+        &lock,
+        &["modules"],
+    )?;
     let paths = paths_in(&dir, names);
     for (path, built) in paths.iter().zip(paths_in(&work.join("module"), names)) {
         std::fs::rename(&built, path)
@@ -114,12 +121,14 @@ pub fn build(
     Ok(Modules { paths, info })
 }
 
-fn make(
+/// Has make reach `goals` for the sources in a folder.
+pub(crate) fn make(
     session: &Session,
     kernel: &Kernel,
     sources: &Path,
     log: &Path,
     lock: &File,
+    goals: &[&str],
 ) -> Result<(), Error> {
     let mut step = session.progress.step(&format!(
         "building the module for Linux {}",
@@ -133,7 +142,8 @@ fn make(
     Call::new("the module build", "make", BUILD_DEADLINE)
         .args(["-C".as_ref(), kernel.build_dir.as_os_str(), &target])
         .args(kernel.info.compilers.make_arguments())
-        .args([format!("-j{jobs}").as_str(), "modules"])
+        .args([format!("-j{jobs}").as_str()])
+        .args(goals)
         .log(log)
         .holding(lock)
         .class(Class::Build)
@@ -164,8 +174,8 @@ fn done(dir: &Path, kernel: &Kernel, names: &[&str]) -> Option<Modules> {
     (hashes(&paths).ok()? == info.sha256).then_some(Modules { paths, info })
 }
 
-fn key_of(sources: &[SourceFile], kernel: &Kernel) -> String {
-    let recipe = RECIPE.to_string();
+/// The key of what a recipe makes of sources for a kernel.
+pub(crate) fn key_of(recipe: &str, sources: &[SourceFile], kernel: &Kernel) -> String {
     let head = [
         ("recipe", recipe.as_bytes()),
         ("kernel", kernel.info.key.as_bytes()),
@@ -182,7 +192,7 @@ fn key_of(sources: &[SourceFile], kernel: &Kernel) -> String {
 }
 
 /// All files that a build may read, sorted by where they go.
-fn sources(module_dir: &Path, kbuild_dir: &Path) -> Result<Vec<SourceFile>, Error> {
+pub(crate) fn sources(module_dir: &Path, kbuild_dir: &Path) -> Result<Vec<SourceFile>, Error> {
     let mut sources = Vec::new();
     collect(module_dir, Path::new("module"), &is_source, &mut sources)?;
     collect(
@@ -228,7 +238,8 @@ fn is_source(name: &str) -> bool {
     !(name.starts_with('.') || product || name.ends_with('~') || name.ends_with(".mod.c"))
 }
 
-fn copy(sources: &[SourceFile], work: &Path) -> Result<(), Error> {
+/// Writes the sources to where they go below `work`.
+pub(crate) fn copy(sources: &[SourceFile], work: &Path) -> Result<(), Error> {
     for SourceFile { from, to, content } in sources {
         let to = work.join(to);
         if let Some(parent) = to.parent() {
@@ -320,12 +331,13 @@ mod tests {
     #[test]
     fn a_module_s_key_depends_on_names_contents_and_the_kernel() {
         let sources = [source("module/a.rs", "a"), source("module/b.rs", "b")];
-        let base = key_of(&sources, &kernel("k"));
-        assert_eq!(base, key_of(&sources, &kernel("k")));
-        assert_ne!(base, key_of(&sources, &kernel("l")));
+        let base = key_of(RECIPE, &sources, &kernel("k"));
+        assert_eq!(base, key_of(RECIPE, &sources, &kernel("k")));
+        assert_ne!(base, key_of(RECIPE, &sources, &kernel("l")));
         assert_ne!(
             base,
             key_of(
+                RECIPE,
                 &[source("module/a.rs", "x"), source("module/b.rs", "b")],
                 &kernel("k")
             )
@@ -333,6 +345,7 @@ mod tests {
         assert_ne!(
             base,
             key_of(
+                RECIPE,
                 &[source("module/a.rs", "a"), source("module/c.rs", "b")],
                 &kernel("k")
             )

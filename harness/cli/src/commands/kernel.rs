@@ -18,7 +18,8 @@ use crate::stdout::print;
 
 /// Runs the command.
 pub(crate) fn run(command: &Kernel, interrupted: Arc<AtomicBool>) -> Result<u8, Failure> {
-    let (session, kbuild) = session(&Project::find()?, interrupted)?;
+    let project = Project::find()?;
+    let (session, kbuild) = session(&project, interrupted)?;
     match command {
         Kernel::Fetch => {
             let source = source::fetch(&session, &kbuild.kernels)?;
@@ -26,7 +27,7 @@ pub(crate) fn run(command: &Kernel, interrupted: Arc<AtomicBool>) -> Result<u8, 
         }
         Kernel::Build(arguments) => {
             prepare::require(&session, &kbuild)?;
-            let kernel = build::provide(&session, &kbuild, &choice(arguments))?;
+            let kernel = build::provide(&session, &kbuild, &choice(&project, arguments))?;
             print(&kernel.build_dir.display().to_string())?;
         }
         Kernel::List { format } => list(&build::list(&session), *format)?,
@@ -34,7 +35,7 @@ pub(crate) fn run(command: &Kernel, interrupted: Arc<AtomicBool>) -> Result<u8, 
             source: true,
             kernel,
         } => {
-            let tree = match choice(kernel) {
+            let tree = match choice(&project, kernel) {
                 Choice::Tree(tree, _) => Some(tree),
                 Choice::Build(_) => {
                     return Err(Failure::usage(anyhow!(
@@ -53,7 +54,7 @@ pub(crate) fn run(command: &Kernel, interrupted: Arc<AtomicBool>) -> Result<u8, 
             source: false,
             kernel,
         } => {
-            let found = match choice(kernel) {
+            let found = match choice(&project, kernel) {
                 Choice::Default(variant) => build::built(&session, &kbuild, &variant)?,
                 chosen => Some(build::provide(&session, &kbuild, &chosen)?),
             };
@@ -73,8 +74,10 @@ fn nothing(what: &str, command: &str) -> Failure {
 /// A build's release and how it differs from the default one.
 fn described(info: &BuildInfo) -> String {
     let mut text = info.release.clone();
-    if info.debug {
-        text.push_str(" debug");
+    for (is_so, word) in [(info.debug, " debug"), (info.builtin, " builtin")] {
+        if is_so {
+            text.push_str(word);
+        }
     }
     text
 }
@@ -97,6 +100,7 @@ struct JsonBuild<'a> {
     path: &'a std::path::Path,
     release: Option<&'a str>,
     debug: bool,
+    builtin: bool,
     finished: bool,
 }
 
@@ -120,6 +124,7 @@ fn list(listing: &Listing, format: Format) -> Result<(), Failure> {
                         path: &build.dir,
                         release: build.info.as_ref().map(|info| info.release.as_str()),
                         debug: build.info.as_ref().is_some_and(|info| info.debug),
+                        builtin: build.info.as_ref().is_some_and(|info| info.builtin),
                         finished: build.info.is_some(),
                     })
                     .collect(),

@@ -111,7 +111,10 @@ pub(super) fn decode<'a>(
         .iter()
         .map(|module| module.sections.as_slice())
         .collect();
-    let kallsyms = kallsyms(&prepared.system_map, &prepared.module, &sections)?;
+    let kallsyms = match &prepared.module {
+        Some(module) => kallsyms(&prepared.system_map, module, &sections)?,
+        None => prepared.system_map.clone(),
+    };
     let mut decoded = described(&kallsyms, files);
     // Without a layout, the guest ended before it could say how its trace is laid out.
     if !files.header_page.is_empty() {

@@ -2,6 +2,7 @@
 
 //! Starting the program and reading what it leaves.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -72,6 +73,20 @@ pub(crate) fn all_names() -> Vec<String> {
         .iter()
         .map(|entry| entry["name"].as_str().expect("a name").to_owned())
         .collect()
+}
+
+/// Copies a folder with all in it.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("a copy");
+        }
+    }
 }
 
 /// Whether a process is there, a zombie not counted.

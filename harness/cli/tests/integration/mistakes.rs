@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use crate::harness::{argument, code, deferinit, output, project, text};
+use crate::harness::{argument, code, copy, deferinit, output, project, text};
 
 const GOOD: &str = "summary: Test.\nworkload: { mode: delayed, items: 2, delay: 8ms }\nexpect:\n- count: { of: ended, equals: 2 }\n";
 
@@ -97,7 +97,7 @@ fn an_unknown_option_ends_2() {
 
 #[test]
 fn options_that_exclude_each_other_end_2_and_are_named() {
-    for other in ["--kernel-tree=a", "--debug-kernel"] {
+    for other in ["--kernel-tree=a", "--debug-kernel", "--builtin"] {
         for command in [&["run"][..], &["kernel", "build"], &["kernel", "path"]] {
             let arguments = [command, &[other, "--kernel-build=b"]].concat();
             let output = output(&arguments);
@@ -240,18 +240,4 @@ fn a_module_that_does_not_compile_ends_101_and_names_the_log() {
     let log = fs::read_to_string(log).expect("the log");
     assert!(log.contains("body.rs"), "{log}");
     assert!(!folder.path().join("out").exists(), "nothing was run");
-}
-
-/// Copies a folder with all in it.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder") {
-        let entry = entry.expect("an entry");
-        let target = to.join(entry.file_name());
-        if entry.file_type().expect("a type").is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("a copy");
-        }
-    }
 }
