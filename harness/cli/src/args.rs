@@ -62,6 +62,10 @@ pub(crate) struct Run {
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
 
+    /// Load this module before what is measured begins; give it again for more, in their order
+    #[arg(long, value_name = "FILE.ko")]
+    pub(crate) insmod: Vec<PathBuf>,
+
     #[command(flatten)]
     pub(crate) kernel: KernelChoice,
 }

@@ -11,6 +11,7 @@
 mod args;
 mod commands;
 mod exit;
+mod insmod;
 mod output;
 mod pipeline;
 mod prepare;

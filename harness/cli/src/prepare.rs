@@ -21,12 +21,13 @@ use serde::Serialize;
 
 use crate::args::KernelChoice;
 use crate::exit::Failure;
+use crate::insmod::{self, ExtraModule};
 use crate::output::INITRAMFS;
 use crate::project::Project;
 
 /// The modules that go into the guest, without `.ko`, unless they are built in: the workload, and the owner of its
 /// events.
-const MODULES: [&str; 2] = ["test_deferred", "test_deferred_events"];
+pub(crate) const MODULES: [&str; 2] = ["test_deferred", "test_deferred_events"];
 
 /// Ready to boot.
 pub(crate) struct Prepared {
@@ -53,6 +54,7 @@ pub(crate) struct Build {
     kernel: BuildInfo,
     /// None if the workload is in the kernel's image.
     module: Option<ModuleInfo>,
+    insmod: Vec<ExtraModule>,
 }
 
 /// A machine and the QEMU that emulates it.
@@ -123,15 +125,17 @@ pub(crate) fn require(session: &Session, kbuild: &Kbuild) -> Result<(), Failure>
     }
 }
 
-/// Gets, builds and packs what runs need. The initramfs goes into `out`.
+/// Gets, builds and packs what runs need, with the user's own modules. The initramfs goes into `out`.
 pub(crate) fn prepare(
     project: &Project,
     session: &Session,
     kbuild: &Kbuild,
     arguments: &KernelChoice,
+    insmod: Vec<ExtraModule>,
     out: &Path,
 ) -> Result<Prepared, Failure> {
     let kernel = build::provide(session, kbuild, &choice(project, arguments))?;
+    insmod::check_release(&insmod, &kernel.info.release)?;
     let modules = if kernel.info.builtin {
         None
     } else {
@@ -168,6 +172,11 @@ pub(crate) fn prepare(
     let files: Vec<(&str, &[u8])> = own
         .iter()
         .map(|(name, content)| (name.as_str(), content.as_slice()))
+        .chain(
+            insmod
+                .iter()
+                .map(|module| (module.path.as_str(), module.content.as_slice())),
+        )
         .collect();
     let archive = initramfs(&agent, &files).map_err(Failure::setup)?;
     // Absolute, because QEMU is started in the folder of its run.
@@ -192,6 +201,7 @@ pub(crate) fn prepare(
             format_version: 1,
             kernel: kernel.info,
             module: modules.map(|modules| modules.info),
+            insmod,
         },
         system_map: String::from_utf8_lossy(&system_map).into_owned(),
         module: own.into_iter().next().map(|(_, workload)| workload),

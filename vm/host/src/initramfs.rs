@@ -6,6 +6,7 @@
 //! input gives the same bytes: inode numbers count up, owner and times are 0.
 //! Source: `Documentation/driver-api/early-userspace/buffer-format.rst`, Linux 7.3.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use anyhow::{Context, Result};
@@ -19,7 +20,7 @@ const CHARACTER_DEVICE: u32 = 0o020_600;
 /// Where the agent mounts file systems.
 const FOLDERS: [&str; 3] = ["dev", "proc", "sys"];
 
-/// Makes the archive. `modules` are names below `/` and contents.
+/// Makes the archive. `modules` are names below `/` and contents; folders in the names are made.
 ///
 /// # Errors
 /// If a file is too large for the format (4 GiB).
@@ -34,8 +35,15 @@ pub fn initramfs(agent: &[u8], modules: &[(&str, &[u8])]) -> Result<Vec<u8>> {
     // The kernel opens it before the agent can mount anything: the agent's last words need it.
     archive.add("dev/console", CHARACTER_DEVICE, (5, 1), &[])?;
     archive.add("init", PROGRAM, (0, 0), agent)?;
+    let mut folders = BTreeSet::new();
     for (name, content) in modules {
-        archive.add(name.trim_start_matches('/'), FILE, (0, 0), content)?;
+        let name = name.trim_start_matches('/');
+        for (end, _) in name.match_indices('/') {
+            if let Some(folder) = name.get(..end).filter(|folder| folders.insert(*folder)) {
+                archive.add(folder, FOLDER, (0, 0), &[])?;
+            }
+        }
+        archive.add(name, FILE, (0, 0), content)?;
     }
     cpio::newc::trailer(&mut archive.bytes).context("cannot end the initramfs")?;
     Ok(archive.bytes)
@@ -80,14 +88,30 @@ mod tests {
     }
 
     #[test]
-    fn every_file_is_in_it_with_its_content() {
-        let bytes = initramfs(b"agent", &[("/a.ko", b"module")]).expect("an archive");
+    fn a_file_in_a_folder_comes_after_its_folder_which_is_made_once() {
+        let files: [(&str, &[u8]); 2] = [("/modules/a.ko", b"a"), ("/modules/b.ko", b"b")];
+        let bytes = initramfs(b"agent", &files).expect("an archive");
+        let found: Vec<(String, u32)> = files_of(bytes)
+            .into_iter()
+            .map(|(name, mode, _)| (name, mode))
+            .filter(|(name, _)| name.starts_with("modules"))
+            .collect();
+        let expected = [
+            ("modules", FOLDER),
+            ("modules/a.ko", FILE),
+            ("modules/b.ko", FILE),
+        ];
+        assert_eq!(found, expected.map(|(name, mode)| (name.to_owned(), mode)));
+    }
+
+    /// Names, modes and contents, in their order.
+    fn files_of(bytes: Vec<u8>) -> Vec<(String, u32, Vec<u8>)> {
         let mut rest = std::io::Cursor::new(bytes);
         let mut files = Vec::new();
         loop {
             let mut entry = cpio::newc::Reader::new(rest).expect("an entry");
             if entry.entry().is_trailer() {
-                break;
+                return files;
             }
             let name = entry.entry().name().to_owned();
             let mut content = Vec::new();
@@ -95,6 +119,12 @@ mod tests {
             files.push((name, entry.entry().mode(), content));
             rest = entry.finish().expect("its end");
         }
+    }
+
+    #[test]
+    fn every_file_is_in_it_with_its_content() {
+        let bytes = initramfs(b"agent", &[("/a.ko", b"module")]).expect("an archive");
+        let files = files_of(bytes);
         let init = files
             .iter()
             .find(|(name, ..)| name == "init")

@@ -25,7 +25,7 @@ use crate::output::Output;
 use crate::prepare::{self, Prepared, ReadyMachine};
 use crate::project::Project;
 use crate::stdout::print;
-use crate::{pipeline, scenarios};
+use crate::{insmod, pipeline, scenarios};
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, Failure> {
@@ -41,11 +41,13 @@ pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, F
     }
     let (session, kbuild) = prepare::session(&project, Arc::clone(&interrupted))?;
     prepare::require(&session, &kbuild)?;
+    let insmod = insmod::read(&arguments.insmod, &prepare::MODULES)?;
     let machines = prepare::machines(&project, &scenarios)?;
     let tree = arguments.kernel.kernel_tree.as_deref();
     let output = Output::create(arguments.out.as_deref(), tree)?;
     let choice = &arguments.kernel;
-    let prepared = prepare::prepare(&project, &session, &kbuild, choice, output.folder())?;
+    let folder = output.folder();
+    let prepared = prepare::prepare(&project, &session, &kbuild, choice, insmod, folder)?;
 
     let batch = Batch {
         prepared: &prepared,

@@ -113,6 +113,26 @@ fn options_that_exclude_each_other_end_2_and_are_named() {
 }
 
 #[test]
+fn a_file_that_is_no_module_ends_2_before_anything_is_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (module, out) = (folder.path().join("mine.ko"), folder.path().join("out"));
+    fs::write(&module, "text").expect("a file");
+    let output = output(&[
+        "run",
+        "delayed-work/chain",
+        "--insmod",
+        argument(&module),
+        "--out",
+        argument(&out),
+    ]);
+    assert_eq!(code(&output), 2, "{}", text(&output));
+    for part in ["--insmod", "mine.ko", "no kernel module"] {
+        assert!(text(&output).contains(part), "{}", text(&output));
+    }
+    assert!(!out.exists());
+}
+
+#[test]
 fn an_output_folder_with_something_in_it_is_refused_and_stays_as_it_is() {
     let folder = tempfile::tempdir().expect("a folder");
     let kept = folder.path().join("kept");
