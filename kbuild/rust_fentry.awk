@@ -2,10 +2,11 @@
 #
 # Turns the patchable entry of each function in rustc's assembly into a call to __fentry__.
 #
-# Reads the file twice (awk -f rust_fentry.awk FILE FILE): first the labels that stand in the
-# sections __patchable_function_entries, then the code. The first instruction behind such a label
-# must be the 5-byte nop that -Zpatchable-function-entry=5,0 asks for. Fails, naming the line, where
-# it is another one, where a label is not found, and where there is no label at all.
+# Reads the file twice (awk -v padding=N -f rust_fentry.awk FILE FILE): first the labels that stand in
+# the sections __patchable_function_entries, then the code. Such a label stands before the first of
+# the nops that -Zpatchable-function-entry=N+5,N asks for: N of one byte, then, in the function, one
+# of 5 bytes, which becomes the call. Fails, naming the line, where it finds another instruction,
+# where a label is not found, and where there is no label at all.
 
 function fail(message) {
 	print FILENAME ":" FNR ": " message > "/dev/stderr"
@@ -28,6 +29,18 @@ NR == FNR {
 
 # Second reading: a label was seen, and this is neither blank nor a directive nor a further label.
 expected && NF && $1 !~ /^\./ && $1 !~ /:$/ && $1 !~ /^#/ {
+	if (before_function) {
+		if ($0 !~ /^[ \t]+nop[ \t]*$/)
+			fail("expected " before_function " more one-byte nops of -Zpatchable-function-entry, found: " $0)
+		before_function--
+		print
+		next
+	}
+	# Without padding, the label stands behind it.
+	if (padding && $1 == "endbr64") {
+		print
+		next
+	}
 	if ($0 !~ /^[ \t]+nopl[ \t]+8\(%rax,%rax\)[ \t]*$/)
 		fail("expected the 5-byte nop of -Zpatchable-function-entry, found: " $0)
 	print "\tcall\t__fentry__"
@@ -40,6 +53,7 @@ $1 in entry {
 	if (expected)
 		fail("a function ends before its entry was found")
 	expected = 1
+	before_function = padding + 0
 }
 
 {
