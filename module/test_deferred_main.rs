@@ -16,6 +16,11 @@
 //! Unloading cancels what is still pending and waits for what is running. It is refused while one
 //! of the files is open.
 
+#![expect(
+    clippy::no_mangle_with_rust_abi,
+    reason = "ftrace finds functions by their names, and nothing calls them through C"
+)]
+
 use kernel::{
     prelude::*,
     sync::Arc, //

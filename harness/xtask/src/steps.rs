@@ -7,12 +7,15 @@
 //! Changes nothing in the working tree.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
 
 use crate::{
     child::{self, Tool},
@@ -89,6 +92,11 @@ pub(crate) const STEPS: &[Step] = &[
         name: "module-checkpatch",
         purpose: "the module's files pass the kernel's checkpatch.pl",
         run: module_checkpatch,
+    },
+    Step {
+        name: "module-warnings",
+        purpose: "the module builds without a warning (W=1, CLIPPY=1), to be loaded and to be built in",
+        run: module_warnings,
     },
     Step {
         name: "clippy",
@@ -211,6 +219,107 @@ fn module_checkpatch(root: &Path) -> Result<()> {
     )
 }
 
+/// Builds the module for the default kernel with what kbuild calls extra warnings, each of them an
+/// error: in a scratch folder, because kbuild leaves its products beside the sources.
+fn module_warnings(root: &Path) -> Result<()> {
+    let kernel = built_kernel(root)?;
+    let compilers = Compilers::of_build(&kernel)?;
+    for goal in [&["modules"][..], &["TEST_DEFERRED_BUILTIN=y", "built-in.a"]] {
+        let scratch = tempfile::tempdir().context("making a scratch folder")?;
+        let module = scratch.path().join("module");
+        copy_files(&root.join("module"), &module)?;
+        // Where the module's Kbuild looks for the rule.
+        copy_files(&root.join("kbuild"), &scratch.path().join("kbuild"))?;
+        let mut sources = OsString::from("M=");
+        sources.push(&module);
+        child::run(
+            Command::new("make")
+                .args(["--silent", "-C"])
+                .arg(&kernel)
+                .arg(sources)
+                .args(compilers.make_arguments())
+                .args(["W=1e", "CLIPPY=1"])
+                .args(goal)
+                // Of cargo, for this program: clippy would take it for the module's.
+                .env_remove("CARGO_PKG_RUST_VERSION"),
+        )?;
+    }
+    Ok(())
+}
+
+/// The folder of the default kernel's build.
+fn built_kernel(root: &Path) -> Result<PathBuf> {
+    let path = deferinit(root, &["kernel", "path"])
+        .context("no kernel was built yet: run `cargo run --package deferinit -- kernel build`")?;
+    Ok(PathBuf::from(path))
+}
+
+/// The part of a kernel build's `build.json` that says what it was compiled by.
+#[derive(Debug, Deserialize)]
+struct BuildInfo {
+    compilers: Compilers,
+}
+
+/// What compiled a kernel, and so must compile a module for it.
+#[derive(Debug, Deserialize)]
+struct Compilers {
+    llvm_suffix: Option<String>,
+    rustc: PathBuf,
+}
+
+impl Compilers {
+    fn of_build(kernel: &Path) -> Result<Self> {
+        let file = kernel.join("build.json");
+        let text = fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
+        let info: BuildInfo =
+            serde_json::from_slice(&text).with_context(|| format!("reading {}", file.display()))?;
+        let clippy = info.compilers.clippy();
+        ensure!(
+            clippy.is_file(),
+            "{} is not installed, the clippy of the rustc that built the kernel; install it with: \
+             rustup component add clippy (Debian 12: apt-get install rust-web-clippy)",
+            clippy.display()
+        );
+        Ok(info.compilers)
+    }
+
+    /// The clippy of this rustc, by the name it has beside it: `rustc-1.97` has `clippy-driver-1.97`.
+    fn clippy(&self) -> PathBuf {
+        let name = self.rustc.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.replacen("rustc", "clippy-driver", 1);
+        self.rustc.with_file_name(name)
+    }
+
+    fn make_arguments(&self) -> Vec<OsString> {
+        let mut arguments = vec![OsString::from("ARCH=x86")];
+        if let Some(suffix) = &self.llvm_suffix {
+            let llvm = if suffix.is_empty() { "1" } else { suffix };
+            arguments.push(format!("LLVM={llvm}").into());
+        }
+        let clippy = self.clippy();
+        for (variable, program) in [
+            ("RUSTC=", &self.rustc),
+            ("HOSTRUSTC=", &self.rustc),
+            ("CLIPPY_DRIVER=", &clippy),
+        ] {
+            let mut argument = OsString::from(variable);
+            argument.push(program);
+            arguments.push(argument);
+        }
+        arguments
+    }
+}
+
+/// Copies the files of a folder, without those in folders below it.
+fn copy_files(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("making {}", to.display()))?;
+    for file in entries(from)?.into_iter().filter(|entry| entry.is_file()) {
+        let target = to.join(file.file_name().unwrap_or_default());
+        fs::copy(&file, target).with_context(|| format!("copying {}", file.display()))?;
+    }
+    Ok(())
+}
+
 /// The module's files with one of these extensions, in the order of their names.
 fn module_files(root: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
     let folder = root.join("module");
@@ -240,19 +349,19 @@ fn kernel_source(root: &Path) -> Result<PathBuf> {
 }
 
 fn fetched_kernel_source(root: &Path) -> Result<PathBuf> {
-    let path = ["kernel", "path", "--source"];
-    let source = child::output(
-        cargo(root)
-            .args(["run", "--quiet", "--package", "deferinit", "--"])
-            .args(path),
-    );
-    let source = source.with_context(|| {
+    let source = deferinit(root, &["kernel", "path", "--source"]).with_context(|| {
         format!(
             "no kernel source was fetched yet: run `cargo run --package deferinit -- kernel fetch`, \
              or set {KERNEL_SOURCE} to a tree"
         )
     })?;
     Ok(PathBuf::from(source))
+}
+
+/// What the program prints.
+fn deferinit(root: &Path, arguments: &[&str]) -> Result<String> {
+    let run = ["run", "--quiet", "--package", "deferinit", "--"];
+    child::output(cargo(root).args(run).args(arguments))
 }
 
 fn clippy(root: &Path) -> Result<()> {
@@ -336,6 +445,31 @@ mod tests {
         fs::write(snapshots.join("table.snap.new"), "").expect("a file in it");
         let found = new_snapshots(root.path()).expect("folders are there");
         assert_eq!(found, ["harness/report/tests/snapshots/table.snap.new"]);
+    }
+
+    #[test]
+    fn clippy_is_looked_for_beside_the_rustc_it_belongs_to() {
+        for (rustc, clippy) in [
+            ("/usr/bin/rustc", "/usr/bin/clippy-driver"),
+            ("/usr/bin/rustc-1.97", "/usr/bin/clippy-driver-1.97"),
+        ] {
+            let compilers = Compilers {
+                llvm_suffix: None,
+                rustc: rustc.into(),
+            };
+            assert_eq!(compilers.clippy(), Path::new(clippy));
+        }
+    }
+
+    #[test]
+    fn a_kernel_whose_clippy_is_not_there_names_it_and_how_to_get_it() {
+        let kernel = tempfile::tempdir().expect("a scratch folder");
+        let info = r#"{"compilers":{"llvm_suffix":"-19","rustc":"/no/such/rustc"},"steps":1}"#;
+        fs::write(kernel.path().join("build.json"), info).expect("a file in it");
+        let error = Compilers::of_build(kernel.path()).expect_err("no clippy");
+        for part in ["/no/such/clippy-driver", "install it with"] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
     }
 
     #[test]
