@@ -56,11 +56,11 @@ pub(crate) fn run(job: &Job<'_>, folder: &Path) -> Result<RunResult> {
 
     let plan = deferinit_host::plan(scenario);
     let outcome = deferinit_host::run(&Request {
-        machine: &machine.machine,
+        machine: &machine.machine_for(prepared.needs),
         qemu: &machine.qemu,
         clock: scenario.clock,
         cpus: scenario.machine.cpus,
-        memory: Some(machine.memory(scenario, prepared.least_memory)),
+        memory: Some(machine.memory(scenario, prepared.needs)),
         trace_buffer: scenario.trace.buffer,
         kernel: &prepared.kernel,
         initramfs: &prepared.initramfs,
@@ -88,7 +88,7 @@ pub(crate) fn run(job: &Job<'_>, folder: &Path) -> Result<RunResult> {
             .kernel
             .clone()
             .unwrap_or_else(|| prepared.release.clone()),
-        machine: machine.describe(scenario, prepared.least_memory),
+        machine: machine.describe(scenario, prepared.needs),
         guest_ns: guest_nanoseconds(&timeline),
         wall: begin.elapsed(),
         trace_sha256: decoded.sha256.clone(),

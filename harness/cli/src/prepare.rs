@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -14,6 +15,7 @@ use anyhow::{Context, Result, anyhow};
 use deferinit_host::{Machine, Qemu, check_memory, initramfs};
 use deferinit_kernel::build::{self, BuildInfo, Choice, Kbuild, Variant};
 use deferinit_kernel::cache::Session;
+use deferinit_kernel::kernels::Kernels;
 use deferinit_kernel::module::{self, ModuleInfo};
 use deferinit_kernel::requirements::Need;
 use deferinit_scenario::{Bytes, Clock, Scenario};
@@ -43,8 +45,35 @@ pub(crate) struct Prepared {
     pub(crate) module: Option<Vec<u8>>,
     /// The initramfs.
     pub(crate) initramfs: PathBuf,
-    /// The least RAM with which this kernel runs a scenario; 0 if every machine has enough.
+    /// What this kernel needs of a machine.
+    pub(crate) needs: Needs,
+}
+
+/// What a kernel needs of a machine, whatever the machine's file and the scenario say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Needs {
+    /// RAM; 0 if every machine has enough.
     pub(crate) least_memory: Bytes,
+    /// The shift of the exact clock: with a larger one, the guest is too slow.
+    pub(crate) most_shift: u8,
+}
+
+impl Needs {
+    const NONE: Self = Self {
+        least_memory: Bytes(0),
+        most_shift: u8::MAX,
+    };
+
+    fn of(kernel: &BuildInfo, kernels: &Kernels) -> Self {
+        if kernel.debug {
+            Self {
+                least_memory: Bytes(kernels.debug_guest_mib.saturating_mul(1 << 20)),
+                most_shift: kernels.debug_exact_shift,
+            }
+        } else {
+            Self::NONE
+        }
+    }
 }
 
 /// `build.json`: how kernel and module were built.
@@ -65,31 +94,46 @@ pub(crate) struct ReadyMachine {
 }
 
 impl ReadyMachine {
-    /// The machine that a scenario runs on, in one line. `least` is the kernel's `least_memory`.
-    pub(crate) fn describe(&self, scenario: &Scenario, least: Bytes) -> String {
+    /// The machine that a scenario runs on, in one line.
+    pub(crate) fn describe(&self, scenario: &Scenario, needs: Needs) -> String {
         let cpus = scenario.machine.cpus;
         let plural = if cpus == 1 { "" } else { "s" };
-        let memory = match self.wanted_memory(scenario) {
-            wanted if wanted < least => {
-                format!("{least} for the debug kernel instead of {wanted}")
-            }
-            wanted => wanted.to_string(),
-        };
+        let memory = changed(self.wanted_memory(scenario), self.memory(scenario, needs));
         let accelerator = match scenario.clock {
-            Clock::Exact => format!("TCG, icount shift {}", self.machine.exact.shift),
+            Clock::Exact => {
+                let shift = self.machine_for(needs).exact.shift;
+                let shift = changed(self.machine.exact.shift, shift);
+                format!("TCG, icount shift {shift}")
+            }
             Clock::Wall => "TCG".to_owned(),
         };
         let (name, qemu) = (&self.machine.name, self.qemu.version);
         format!("{name} ({cpus} CPU{plural}, {memory}, QEMU {qemu}, {accelerator})")
     }
 
-    /// The RAM that a scenario gets: what it wants, or `least` if that is more.
-    pub(crate) fn memory(&self, scenario: &Scenario, least: Bytes) -> Bytes {
-        self.wanted_memory(scenario).max(least)
+    /// The machine as a kernel needs it.
+    pub(crate) fn machine_for(&self, needs: Needs) -> Machine {
+        let mut machine = self.machine.clone();
+        machine.exact.shift = machine.exact.shift.min(needs.most_shift);
+        machine
+    }
+
+    /// The RAM that a scenario gets: what it wants, or what its kernel needs if that is more.
+    pub(crate) fn memory(&self, scenario: &Scenario, needs: Needs) -> Bytes {
+        self.wanted_memory(scenario).max(needs.least_memory)
     }
 
     fn wanted_memory(&self, scenario: &Scenario) -> Bytes {
         scenario.machine.memory.unwrap_or(self.memory)
+    }
+}
+
+/// What is, and what would be for another kernel if that differs.
+fn changed<T: PartialEq + Display>(wanted: T, given: T) -> String {
+    if wanted == given {
+        given.to_string()
+    } else {
+        format!("{given} for the debug kernel instead of {wanted}")
     }
 }
 
@@ -188,11 +232,7 @@ pub(crate) fn prepare(
         .with_context(|| format!("cannot write {}", initramfs.display()))
         .map_err(Failure::setup)?;
 
-    let least_memory = if kernel.info.debug {
-        Bytes(kbuild.kernels.debug_guest_mib.saturating_mul(1 << 20))
-    } else {
-        Bytes(0)
-    };
+    let needs = Needs::of(&kernel.info, &kbuild.kernels);
     let system_map = read(&kernel.build_dir.join("System.map"))?;
     Ok(Prepared {
         kernel: kernel.image()?.to_owned(),
@@ -206,7 +246,7 @@ pub(crate) fn prepare(
         system_map: String::from_utf8_lossy(&system_map).into_owned(),
         module: own.into_iter().next().map(|(_, workload)| workload),
         initramfs,
-        least_memory,
+        needs,
     })
 }
 
@@ -289,31 +329,52 @@ mod tests {
         deferinit_scenario::parse("test", text.as_bytes()).expect("a scenario")
     }
 
+    const DEBUG: Needs = Needs {
+        least_memory: Bytes(512 * MIB),
+        most_shift: 0,
+    };
+
     #[test]
     fn a_guest_gets_what_its_kernel_needs_and_the_machine_line_says_so() {
         let cases = [
-            ("", 0, 256, "256MiB, "),
+            ("", Needs::NONE, 256, "256MiB, "),
             (
                 "",
-                512,
+                DEBUG,
                 512,
                 "512MiB for the debug kernel instead of 256MiB, ",
             ),
             (
                 "machine: { memory: 384MiB }\n",
-                512,
+                DEBUG,
                 512,
                 "512MiB for the debug kernel instead of 384MiB, ",
             ),
-            ("machine: { memory: 1GiB }\n", 512, 1024, "1GiB, "),
+            ("machine: { memory: 1GiB }\n", DEBUG, 1024, "1GiB, "),
         ];
-        for (text, least, expected, line) in cases {
+        for (text, needs, expected, line) in cases {
             let (machine, scenario) = (machine(), scenario(text));
-            let least = Bytes(least * MIB);
-            let memory = machine.memory(&scenario, least);
+            let memory = machine.memory(&scenario, needs);
             assert_eq!(memory, Bytes(expected * MIB), "{text}");
-            let described = machine.describe(&scenario, least);
+            let described = machine.describe(&scenario, needs);
             assert!(described.contains(line), "{described}");
+        }
+    }
+
+    #[test]
+    fn the_exact_clock_is_as_fast_as_the_kernel_needs_it() {
+        let (machine, scenario) = (machine(), scenario(""));
+        for (needs, shift, line) in [
+            (Needs::NONE, 4, "icount shift 4)"),
+            (
+                DEBUG,
+                0,
+                "icount shift 0 for the debug kernel instead of 4)",
+            ),
+        ] {
+            assert_eq!(machine.machine_for(needs).exact.shift, shift);
+            let described = machine.describe(&scenario, needs);
+            assert!(described.ends_with(line), "{described}");
         }
     }
 }

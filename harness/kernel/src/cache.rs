@@ -6,7 +6,7 @@
 //! What has no done marker is not done: a marker is written last, to a temporary name, and renamed.
 //! ```text
 //! sources/<package>_<version>/{source.json, linux-source-X.Y/}
-//! builds/<key>/{build.json, build.log, vmlinux, ...}    builds/<key>.lock
+//! builds/<key>/{build.json, build.log, vmlinux, ...}    builds/<key>.lock (with workload/ if that is built in)
 //! modules/<key>/{module.json, test_deferred.ko, work/}  modules/<key>.lock
 //! tools/bin/bindgen    apt/{lists, cache, ...}
 //! ```

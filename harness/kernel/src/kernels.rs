@@ -27,6 +27,8 @@ pub struct Kernels {
     pub build_mib: u64,
     /// The least RAM of a guest whose kernel checks its memory accesses, in MiB.
     pub debug_guest_mib: u64,
+    /// The most that the shift of the exact clock may be for such a kernel: 2^shift ns per instruction.
+    pub debug_exact_shift: u8,
     /// Archives that hold kernel sources as packages.
     pub archives: Vec<Archive>,
 }

@@ -412,6 +412,7 @@ mod tests {
             source_mib: 0,
             build_mib: 0,
             debug_guest_mib: 512,
+            debug_exact_shift: 0,
             archives: Vec::new(),
         }
     }

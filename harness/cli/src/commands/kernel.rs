@@ -137,14 +137,14 @@ fn list(listing: &Listing, format: Format) -> Result<(), Failure> {
         Format::Text => {
             for source in &listing.sources {
                 let tree = source.tree.display();
-                print(&format!("source  {:<24} {tree}", source.version))?;
+                print(&format!("source  {:<28} {tree}", source.version))?;
             }
             for build in &listing.builds {
                 let what = build
                     .info
                     .as_ref()
                     .map_or_else(|| "not finished".to_owned(), described);
-                print(&format!("build   {what:<24} {}", build.dir.display()))?;
+                print(&format!("build   {what:<28} {}", build.dir.display()))?;
             }
             if listing.sources.is_empty() && listing.builds.is_empty() {
                 print("The cache is empty; `deferinit kernel build` fills it.")?;

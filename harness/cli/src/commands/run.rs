@@ -105,7 +105,7 @@ impl Batch<'_> {
         first: Option<&RunResult>,
     ) -> Result<RunResult, Failure> {
         if self.interrupted.load(Ordering::Relaxed) {
-            let machine = machine.describe(scenario, self.prepared.least_memory);
+            let machine = machine.describe(scenario, self.prepared.needs);
             let release = &self.prepared.release;
             return Ok(not_run(scenario, repetition, machine, release, self.out));
         }
