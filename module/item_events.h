@@ -70,16 +70,40 @@ DECLARE_EVENT_CLASS(deferred_item,
 	TP_printk("id=%u time_ns=%llu", __entry->id, __entry->time_ns)
 );
 
-/* The item's function runs. */
+/* The item's function is called. */
 DEFINE_EVENT(deferred_item, deferred_item_started,
 	TP_PROTO(u32 id, u64 time_ns),
 	TP_ARGS(id, time_ns)
 );
 
-/* The item was still pending when the module was unloaded, and never ran. */
+/* The item was taken back while it was pending, and does not run any more. */
 DEFINE_EVENT(deferred_item, deferred_item_cancelled,
 	TP_PROTO(u32 id, u64 time_ns),
 	TP_ARGS(id, time_ns)
+);
+
+/*
+ * The item's function returned and will be called again: a probe that was
+ * deferred (-EPROBE_DEFER), or a work or timer that queued itself (-EAGAIN).
+ */
+TRACE_EVENT(deferred_item_retried,
+	TP_PROTO(u32 id, u64 time_ns, u32 attempt, int error),
+	TP_ARGS(id, time_ns, attempt, error),
+	TP_STRUCT__entry(
+		__field(u64, time_ns)
+		__field(u32, id)
+		__field(u32, attempt)
+		__field(int, error)
+	),
+	TP_fast_assign(
+		__entry->time_ns = time_ns;
+		__entry->id = id;
+		__entry->attempt = attempt;
+		__entry->error = error;
+	),
+	TP_printk("id=%u time_ns=%llu attempt=%u error=%d",
+		  __entry->id, __entry->time_ns, __entry->attempt,
+		  __entry->error)
 );
 
 /* The item's function is done; error is 0 or a negative errno. */

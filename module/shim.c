@@ -1,179 +1,206 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What test_deferred needs from C; shim.h says why for each part.
+ * What test_deferred needs of the kernel where Rust has no way to it; shim.h
+ * says why for each part.
  */
 
-#include <linux/debugfs.h>
+#include <linux/async.h>
+#include <linux/cpumask.h>
+#include <linux/err.h>
+#include <linux/fs.h>
+#include <linux/kthread.h>
 #include <linux/module.h>
-#include <linux/seq_file.h>
-#include <linux/trace_clock.h>
-#include <linux/workqueue.h>
+#include <linux/preempt.h>
+#include <linux/wait.h>
 
 #include "shim.h"
 
-static char *items = "1";
-module_param(items, charp, 0444);
-MODULE_PARM_DESC(items, "how many items to run, 1 to 4096 [1]");
-
-static char *mode = "delayed";
-module_param(mode, charp, 0444);
-MODULE_PARM_DESC(mode, "how items run: direct (in module init) or delayed (delayed work) [delayed]");
-
-static char *arrangement = "parallel";
-module_param(arrangement, charp, 0444);
-MODULE_PARM_DESC(arrangement, "parallel (all armed at once) or chain (each arms the next when it ends) [parallel]");
-
-static char *delay_ns = "0";
-module_param(delay_ns, charp, 0444);
-MODULE_PARM_DESC(delay_ns, "delay of the first item in ns, rounded up to a jiffy [0]");
-
-static char *step_ns = "0";
-module_param(step_ns, charp, 0444);
-MODULE_PARM_DESC(step_ns, "how much longer each further item is delayed than the one before, in ns [0]");
-
-static char *body = "none";
-module_param(body, charp, 0444);
-MODULE_PARM_DESC(body, "what an item does for body_ns: none, spin or sleep [none]");
-
-static char *body_ns = "0";
-module_param(body_ns, charp, 0444);
-MODULE_PARM_DESC(body_ns, "how long the body spins or sleeps, in ns [0]");
-
-static char *queue = "system-percpu";
-module_param(queue, charp, 0444);
-MODULE_PARM_DESC(queue, "system-percpu, system-unbound, system-highpri, system-long, own-percpu or own-unbound [system-percpu]");
-
-static char *max_active = "0";
-module_param(max_active, charp, 0444);
-MODULE_PARM_DESC(max_active, "how many items an own queue runs at once, 0 for the kernel's default [0]");
-
-static char *start = "load";
-module_param(start, charp, 0444);
-MODULE_PARM_DESC(start, "load (items are armed by module init) or trigger (by a write to debugfs test_deferred/trigger) [load]");
-
 /**
- * test_deferred_text - the value of a parameter
- * @which: the parameter
+ * test_deferred_can_sleep - whether this is no interrupt
  *
- * Context: any; parameters do not change after the load.
- * Return: a string that lives as long as the module.
+ * Context: any.
+ * Return: whether the caller may sleep, as far as interrupts are concerned.
  */
-const char *test_deferred_text(enum test_deferred_parameter which)
+bool test_deferred_can_sleep(void)
 {
-	switch (which) {
-	case TEST_DEFERRED_ITEMS:
-		return items;
-	case TEST_DEFERRED_MODE:
-		return mode;
-	case TEST_DEFERRED_ARRANGEMENT:
-		return arrangement;
-	case TEST_DEFERRED_DELAY_NS:
-		return delay_ns;
-	case TEST_DEFERRED_STEP_NS:
-		return step_ns;
-	case TEST_DEFERRED_BODY:
-		return body;
-	case TEST_DEFERRED_BODY_NS:
-		return body_ns;
-	case TEST_DEFERRED_QUEUE:
-		return queue;
-	case TEST_DEFERRED_MAX_ACTIVE:
-		return max_active;
-	case TEST_DEFERRED_START:
-		return start;
-	}
-	return "";
+	return !in_interrupt() && !irqs_disabled();
 }
 
 /**
- * test_deferred_now - the clock that ftrace stamps its records with
+ * test_deferred_cpu_is_online - whether work can be queued on a CPU
+ * @cpu: its number, any
  *
  * Context: any.
- * Return: nanoseconds.
+ * Return: whether there is such a CPU, and it is online now.
  */
-u64 test_deferred_now(void)
+bool test_deferred_cpu_is_online(u32 cpu)
 {
-	return trace_clock_local();
+	return cpu < nr_cpu_ids && cpu_online(cpu);
+}
+
+static DECLARE_WAIT_QUEUE_HEAD(changed);
+
+/**
+ * test_deferred_wait - wait until a condition holds
+ * @condition: looked at again after each test_deferred_wake()
+ * @argument: handed to @condition
+ * @is_interruptible: whether a signal ends the wait
+ *
+ * Context: process context; sleeps.
+ * Return: 0, or -ERESTARTSYS if a signal came first.
+ */
+int test_deferred_wait(bool (*condition)(const void *argument),
+		       const void *argument, bool is_interruptible)
+{
+	if (is_interruptible)
+		return wait_event_interruptible(changed, condition(argument));
+	wait_event(changed, condition(argument));
+	return 0;
+}
+
+/**
+ * test_deferred_wake - let all who wait look at their condition
+ *
+ * Context: any.
+ */
+void test_deferred_wake(void)
+{
+	if (wq_has_sleeper(&changed))
+		wake_up_all(&changed);
+}
+
+#define AFFINITY_FILE "/sys/devices/virtual/workqueue/%s/affinity_scope"
+
+static int set_affinity(const char *queue, const char *affinity)
+{
+	struct file *file;
+	loff_t position = 0;
+	ssize_t written;
+	char *path;
+
+	path = kasprintf(GFP_KERNEL, AFFINITY_FILE, queue);
+	if (!path)
+		return -ENOMEM;
+	file = filp_open(path, O_WRONLY, 0);
+	kfree(path);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	written = kernel_write(file, affinity, strlen(affinity), &position);
+	filp_close(file, NULL);
+	return written < 0 ? written : 0;
 }
 
 /**
  * test_deferred_alloc_queue - allocate a queue for the items of this module
- * @unbound: whether its workers may run on any CPU
+ * @name: what the kernel shall call it
+ * @flags: of enum wq_flags
+ * @ordered: whether it is an ordered one
  * @max_active: how many items may run at once, 0 for the kernel's default
+ * @affinity: an affinity scope as sysfs takes it, or NULL for the default
+ *
+ * The affinity scope is written to sysfs, which must be mounted.
  *
  * Context: process context; may sleep.
- * Return: the queue, to be freed by destroy_workqueue(), or NULL.
+ * Return: the queue, to be freed by destroy_workqueue(), or an ERR_PTR.
  */
-struct workqueue_struct *test_deferred_alloc_queue(bool unbound, int max_active)
+struct workqueue_struct *test_deferred_alloc_queue(const char *name, u32 flags,
+						   bool ordered, int max_active,
+						   const char *affinity)
 {
-	return alloc_workqueue("test_deferred", unbound ? WQ_UNBOUND : WQ_PERCPU,
-			       max_active);
+	struct workqueue_struct *queue;
+	int error;
+
+	if (ordered)
+		queue = alloc_ordered_workqueue("%s", flags, name);
+	else
+		queue = alloc_workqueue("%s",
+					affinity ? flags | WQ_SYSFS : flags,
+					max_active, name);
+	if (!queue)
+		return ERR_PTR(-ENOMEM);
+	if (affinity) {
+		error = set_affinity(name, affinity);
+		if (error) {
+			destroy_workqueue(queue);
+			return ERR_PTR(error);
+		}
+	}
+	return queue;
 }
 
-static struct dentry *folder;
+/* Exclusive: async_synchronize_full(), as at the end of a load, does not wait. */
+static ASYNC_DOMAIN_EXCLUSIVE(domain);
 
-static int show(struct seq_file *file, bool wait)
+static void run_async(void *item, async_cookie_t cookie)
 {
-	struct test_deferred_progress progress;
-
-	test_deferred_read_progress(file->private, wait, &progress);
-	seq_printf(file, "items %u armed %u started %u ended %u cancelled %u\n",
-		   progress.items, progress.armed, progress.started,
-		   progress.ended, progress.cancelled);
-	return 0;
-}
-
-static int state_show(struct seq_file *file, void *data)
-{
-	return show(file, false);
-}
-DEFINE_SHOW_ATTRIBUTE(state);
-
-static int done_show(struct seq_file *file, void *data)
-{
-	return show(file, true);
-}
-DEFINE_SHOW_ATTRIBUTE(done);
-
-static ssize_t trigger_write(struct file *file, const char __user *bytes,
-			     size_t count, loff_t *position)
-{
-	int error = test_deferred_trigger(file->private_data);
-
-	return error ? error : count;
-}
-
-static const struct file_operations trigger_fops = {
-	.owner = THIS_MODULE,
-	.open = simple_open,
-	.write = trigger_write,
-};
-
-/**
- * test_deferred_create_files - create the folder in debugfs
- * @workload: what the files show and trigger; must live until
- *            test_deferred_remove_files() has returned
- *
- * The kernel works without debugfs, and so do we: there is no error.
- *
- * Context: process context; may sleep.
- */
-void test_deferred_create_files(void *workload)
-{
-	folder = debugfs_create_dir("test_deferred", NULL);
-	debugfs_create_file("trigger", 0200, folder, workload, &trigger_fops);
-	debugfs_create_file("state", 0400, folder, workload, &state_fops);
-	debugfs_create_file("done", 0400, folder, workload, &done_fops);
+	test_deferred_run_async(item);
 }
 
 /**
- * test_deferred_remove_files - undo test_deferred_create_files()
+ * test_deferred_schedule_async - give an item to async_schedule_domain()
+ * @item: must live until test_deferred_wait_for_async() has returned
  *
- * Once this returns, no read or write is under way.
+ * Context: any.
+ */
+void test_deferred_schedule_async(void *item)
+{
+	async_schedule_domain(run_async, item, &domain);
+}
+
+/**
+ * test_deferred_wait_for_async - wait for all items that were scheduled
+ *
+ * Context: process context; sleeps.
+ */
+void test_deferred_wait_for_async(void)
+{
+	async_synchronize_full_domain(&domain);
+}
+
+/**
+ * test_deferred_create_thread - make the thread of an item
+ * @item: what it runs; must live until test_deferred_stop_thread()
+ * @name: the item's
+ * @cpu: the one CPU it may run on, or -1
  *
  * Context: process context; may sleep.
+ * Return: the thread, which does not run yet, or an ERR_PTR.
  */
-void test_deferred_remove_files(void)
+struct task_struct *test_deferred_create_thread(void *item, const char *name,
+						int cpu)
 {
-	debugfs_remove(folder);
+	struct task_struct *task;
+
+	task = kthread_create(test_deferred_run_thread, item, "deferred/%s",
+			      name);
+	if (IS_ERR(task))
+		return task;
+	/* It may have ended long before it is stopped. */
+	get_task_struct(task);
+	if (cpu >= 0)
+		kthread_bind(task, cpu);
+	return task;
+}
+
+/**
+ * test_deferred_start_thread - let the thread of an item run
+ * @task: from test_deferred_create_thread()
+ *
+ * Context: any.
+ */
+void test_deferred_start_thread(struct task_struct *task)
+{
+	wake_up_process(task);
+}
+
+/**
+ * test_deferred_stop_thread - wait for the end of a thread, and free it
+ * @task: from test_deferred_create_thread(); one that was not started never
+ *        runs its item
+ *
+ * Context: process context; sleeps.
+ */
+void test_deferred_stop_thread(struct task_struct *task)
+{
+	kthread_stop_put(task);
 }

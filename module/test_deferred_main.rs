@@ -2,19 +2,24 @@
 
 //! A workload of deferred initialisation, configured by module parameters.
 //!
-//! A load runs a plan of items. Each item is run directly by module init, as an initcall would
-//! run it, or through delayed work on a chosen queue. What happened to each item is told by trace
-//! events (`item_events.h`), which `test_deferred_events.ko` owns; every function named
-//! `deferred_*` is visible to function_graph.
+//! A load runs a plan of items. Each item is run by one of the kernel's ways to run something:
+//! directly in module init, as delayed work, work or deferrable work, as an async call, in a
+//! kernel thread, by the probe of a device, or by a high-resolution timer. What happened to each
+//! item is told by trace events (`item_events.h`), which `test_deferred_events.ko` owns, and by the
+//! module's own record; every function named `deferred_*` is visible to function_graph.
 //!
 //! `modinfo test_deferred.ko` lists the parameters. `/sys/kernel/debug/test_deferred` has:
 //!
 //! - `trigger`: a write arms the items of a plan with `start=trigger`;
 //! - `state`: how many items were armed, started, ended and cancelled;
-//! - `done`: the same, but a read returns only once every item has ended.
+//! - `done`: the same, but a read returns only once every item has ended or was cancelled;
+//! - `results`: a line for each item, with what happened to it and when.
 //!
 //! Unloading cancels what is still pending and waits for what is running. It is refused while one
 //! of the files is open.
+//!
+//! In the kernel image, the same parameters stand on the kernel's command line, as in
+//! `test_deferred.items=4`, and each item is armed at its initcall level.
 
 #![expect(
     clippy::no_mangle_with_rust_abi,
@@ -28,13 +33,14 @@ use kernel::{
 
 mod body;
 mod ffi;
+mod graph;
+mod item;
+mod parameter;
 mod plan;
+mod plan_text;
 mod workload;
 
-use plan::{
-    Plan,
-    Start, //
-};
+use plan::Plan;
 use workload::Workload;
 
 module! {
@@ -46,35 +52,43 @@ module! {
 }
 
 struct TestDeferred {
-    workload: Arc<Workload>,
-    _files: ffi::Files,
+    // In this order: no file is in use any more when the workload goes.
+    _files: Option<ffi::Files>,
+    _workload: Option<Arc<Workload>>,
 }
 
 impl kernel::Module for TestDeferred {
+    #[cfg(MODULE)]
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        let plan = Plan::from_parameters()?;
-        let workload = Workload::new(plan)?;
+        let workload = Workload::new(Plan::from_parameters()?)?;
         let files = ffi::Files::new(workload.clone());
-        if plan.start == Start::Load {
-            deferred_init(&workload);
+        if workload.starts_on_load() {
+            deferred_init(&workload)?;
         }
         Ok(Self {
-            workload,
+            _files: Some(files),
+            _workload: Some(workload),
+        })
+    }
+
+    /// A device initcall: the other levels are in `builtin.c`.
+    #[cfg(not(MODULE))]
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        let workload = workload::built_in().cloned();
+        let files = workload.clone().map(ffi::Files::new);
+        workload::run_level(plan::Level::Device);
+        Ok(Self {
             _files: files,
+            _workload: workload,
         })
     }
 }
 
 /// What a driver's init function would do: run the items, or arm them and return.
+///
+/// `EINTR` if a signal comes while a direct item waits for the items it comes after.
 #[no_mangle]
 #[inline(never)]
-fn deferred_init(workload: &Workload) {
-    workload.arm();
-}
-
-impl Drop for TestDeferred {
-    fn drop(&mut self) {
-        // No file is open, or the unload would have been refused: nobody can trigger any more.
-        self.workload.stop();
-    }
+fn deferred_init(workload: &Workload) -> Result {
+    workload.arm()
 }

@@ -5,7 +5,11 @@
 //! In: parts of a timeline. Out: one line for each record, as in `cpu0 1.663633123 deferred_item_started id=3`.
 //! Does not: choose which records matter.
 
-use deferinit_timeline::{Function, FunctionSpan, InitSpan, Item, ItemEvent, Moment, TraceNanos};
+use deferinit_timeline::{
+    Attempt, AttemptEnd, Function, FunctionSpan, InitSpan, ItemEvent, Moment, TraceNanos,
+};
+
+use crate::items::NamedItem;
 
 /// Most lines one violation lists.
 pub(crate) const MOST_LINES: usize = 16;
@@ -34,15 +38,9 @@ impl Line {
     }
 
     /// An item's event; none if the item has no such event.
-    pub(crate) fn item(item: &Item, event: ItemEvent) -> Option<Self> {
+    pub(crate) fn item(item: &NamedItem<'_>, event: ItemEvent) -> Option<Self> {
         let moment = item.moment(event)?;
-        let mut text = format!(
-            "{} id={} time_ns={}",
-            event.event_name(),
-            item.id,
-            moment.at.0
-        );
-        text += &match event {
+        let fields = match event {
             ItemEvent::Armed => item.armed.map_or(String::new(), |armed| {
                 format!(
                     " delay_ns={} delay_jiffies={}",
@@ -57,15 +55,48 @@ impl Line {
                 .map_or(String::new(), |ended| format!(" error={}", ended.status)),
             ItemEvent::Started | ItemEvent::Cancelled => String::new(),
         };
-        Some(Self::new(moment, text))
+        Some(Self::item_event(item, event.event_name(), moment, &fields))
     }
 
     /// All of an item's events.
-    pub(crate) fn items_all(item: &Item) -> Vec<Self> {
-        ItemEvent::ALL
+    pub(crate) fn items_all(item: &NamedItem<'_>) -> Vec<Self> {
+        let once = ItemEvent::ALL
             .into_iter()
-            .filter_map(|event| Self::item(item, event))
+            .filter_map(|event| Self::item(item, event));
+        let attempts = (1..)
+            .zip(&item.attempts)
+            .flat_map(|(number, attempt)| Self::attempt(item, number, attempt));
+        once.chain(attempts).collect()
+    }
+
+    /// Every time an item was to be called again.
+    pub(crate) fn retries(item: &NamedItem<'_>) -> Vec<Self> {
+        (1..)
+            .zip(&item.attempts)
+            .filter_map(|(number, attempt)| Self::end(item, number, attempt.end?))
             .collect()
+    }
+
+    /// The events of one attempt, counted from 1, but not the item's end.
+    pub(crate) fn attempt(item: &NamedItem<'_>, number: usize, attempt: &Attempt) -> Vec<Self> {
+        let name = ItemEvent::Started.event_name();
+        let started = Self::item_event(item, name, attempt.started, "");
+        let end = attempt.end.and_then(|end| Self::end(item, number, end));
+        [Some(started), end].into_iter().flatten().collect()
+    }
+
+    fn end(item: &NamedItem<'_>, number: usize, end: AttemptEnd) -> Option<Self> {
+        let AttemptEnd::Retried(returned) = end else {
+            return None;
+        };
+        let fields = format!(" attempt={number} error={}", returned.status);
+        let name = "deferred_item_retried";
+        Some(Self::item_event(item, name, returned.moment, &fields))
+    }
+
+    fn item_event(item: &NamedItem<'_>, name: &str, moment: Moment, fields: &str) -> Self {
+        let (id, at) = (item.label.number(), moment.at.0);
+        Self::new(moment, format!("{name} id={id} time_ns={at}{fields}"))
     }
 
     /// Both records of a call.

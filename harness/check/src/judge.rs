@@ -2,32 +2,47 @@
 
 //! Judges a run: first whether it can carry a verdict at all, then what the checks say.
 //!
-//! In: a scenario and the timeline of its run. Out: a [`Judgement`].
+//! In: a scenario, the timeline of its run, and whether its times mean something. Out: a [`Judgement`].
 //! The order is fixed: a panic fails; any other ending but a complete one is unresolved; a fault in the kernel's log
 //! fails; a trace that is not whole, contradictions, or another plan's timeline are unresolved; a violation fails;
-//! a leak check without a scan is unresolved; what is left passes.
+//! a leak check without a scan, a log check on a part of the log, or expectations of which none was judged are
+//! unresolved; what is left passes.
 
 use deferinit_scenario::{Phase, Scenario, Until};
 use deferinit_timeline::{Ending, FinishCause, FormatVersion, PhaseSpan, Timeline};
 
-use crate::checks::{Run, check, workload};
+use crate::checks::{Run, check, is_timed, workload};
+use crate::items::Label;
 use crate::measure::measure;
-use crate::verdict::{CheckResult, Judgement, Reason, Verdict, Violation};
+use crate::verdict::{CheckResult, Judgement, NotJudged, Reason, Verdict, Violation};
+
+/// Which expectations of a scenario are judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judged {
+    /// All of them.
+    All,
+    /// Those that are not about times: on a kernel with KASAN or lockdep, say, times mean nothing.
+    Untimed,
+}
 
 /// Judges the run that left `timeline` by what `scenario` expects.
 #[must_use]
-pub fn judge(scenario: &Scenario, timeline: &Timeline) -> Judgement {
+pub fn judge(scenario: &Scenario, timeline: &Timeline, judged: Judged) -> Judgement {
     let run = Run { scenario, timeline };
     let own = timeline.phases.iter().map(|phase| workload(phase, run));
-    let wanted = scenario
-        .expect
-        .iter()
-        .map(|expectation| check(expectation, scenario, timeline));
-    let checks: Vec<CheckResult> = own.chain(wanted).collect();
+    let wanted = scenario.expect.iter().map(|expectation| {
+        let result = check(expectation, run);
+        match judged {
+            Judged::Untimed if is_timed(expectation) => result.set_aside(NotJudged::Untimed),
+            Judged::Untimed | Judged::All => result,
+        }
+    });
+    let (own, wanted): (Vec<_>, Vec<_>) = (own.collect(), wanted.collect());
     let verdict = of_ending(timeline)
         .or_else(|| of_kernel_log(timeline))
         .or_else(|| of_evidence(scenario, timeline))
-        .unwrap_or_else(|| of_checks(&checks));
+        .unwrap_or_else(|| of_checks(&own, &wanted));
+    let checks = own.into_iter().chain(wanted).collect();
     Judgement {
         format_version: FormatVersion,
         scenario: scenario.name.clone(),
@@ -135,7 +150,8 @@ fn difference_from_plan(scenario: &Scenario, timeline: &Timeline) -> Option<Stri
 
 fn phase_difference(planned: &Phase, ran: &PhaseSpan) -> Option<String> {
     let name = &planned.name;
-    let items = planned.workload.items;
+    let workload = &planned.workload;
+    let items = workload.items();
     if let Some(item) = ran.items.iter().find(|item| item.id >= items) {
         return Some(format!(
             "phase {name} has {items} items, but item {} ran",
@@ -143,16 +159,18 @@ fn phase_difference(planned: &Phase, ran: &PhaseSpan) -> Option<String> {
         ));
     }
     for item in &ran.items {
-        let (Some(armed), delay) = (item.armed, planned.workload.delay_of(item.id)) else {
+        let (Some(armed), delay) = (item.armed, workload.delay_of(item.id)) else {
             continue;
         };
         if armed.delay_ns != delay.0 {
-            let armed = armed.delay_ns;
+            let (item, armed) = (Label::of(item.id, Some(workload)).item(), armed.delay_ns);
             return Some(format!(
-                "item {} of phase {name} has a delay of {delay}, but is armed with {armed}ns",
-                item.id
+                "{item} of phase {name} has a delay of {delay}, but is armed with {armed}ns"
             ));
         }
+    }
+    if let Some(difference) = record_difference(planned, ran) {
+        return Some(difference);
     }
     let cause = ran.finish?.cause;
     let expected = match planned.until {
@@ -169,18 +187,46 @@ fn phase_difference(planned: &Phase, ran: &PhaseSpan) -> Option<String> {
     })
 }
 
-/// The verdict of the checks on a run that can carry one.
-fn of_checks(checks: &[CheckResult]) -> Verdict {
-    let violations: Vec<Violation> = checks
-        .iter()
+/// How the module's own record differs from the plan in what its items are.
+fn record_difference(planned: &Phase, ran: &PhaseSpan) -> Option<String> {
+    let (name, workload) = (&planned.name, &planned.workload);
+    let record = ran.record.as_ref()?;
+    let (items, recorded) = (workload.items(), record.len());
+    if u32::try_from(recorded) != Ok(items) {
+        return Some(format!(
+            "phase {name} has {items} items, but the module's record has {recorded}"
+        ));
+    }
+    record.iter().find_map(|row| {
+        let item_name = workload.name_of(row.id).unwrap_or_default();
+        let mode = workload.work_of(row.id)?.mode.as_str();
+        let differs = item_name != row.name || mode != row.mode;
+        differs.then(|| {
+            format!(
+                "item {} of phase {name} is {item_name} of mode {mode}, but {} of mode {} in the module's record",
+                row.id, row.name, row.mode
+            )
+        })
+    })
+}
+
+/// The verdict of the checks on a run that can carry one: the harness's own, and those that the scenario wants.
+fn of_checks(own: &[CheckResult], wanted: &[CheckResult]) -> Verdict {
+    let checks = || own.iter().chain(wanted);
+    let violations: Vec<Violation> = checks()
         .flat_map(|check| check.violations.clone())
         .collect();
     if !violations.is_empty() {
-        Verdict::Fail(violations)
-    } else if checks.is_empty() || checks.iter().any(|check| !check.passed) {
-        // The leak check alone can neither pass nor be violated.
+        return Verdict::Fail(violations);
+    }
+    let is_so = |reason| checks().any(|check| check.not_judged == Some(reason));
+    if is_so(NotJudged::NoLeakScan) {
         Verdict::Unresolved(Reason::NoLeakScan)
-    } else {
+    } else if is_so(NotJudged::LogCut) {
+        Verdict::Unresolved(Reason::LogCut)
+    } else if wanted.iter().any(|check| check.passed) {
         Verdict::Pass
+    } else {
+        Verdict::Unresolved(Reason::NothingJudged)
     }
 }

@@ -20,12 +20,13 @@
 
 mod checks;
 mod evidence;
+mod items;
 mod judge;
 mod measure;
 mod sample;
 mod text;
 mod verdict;
 
-pub use judge::judge;
+pub use judge::{Judged, judge};
 pub use measure::measure;
-pub use verdict::{CheckResult, Judgement, Reason, Verdict, Violation};
+pub use verdict::{CheckResult, Judgement, NotJudged, Reason, Verdict, Violation};

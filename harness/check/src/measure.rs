@@ -10,8 +10,9 @@
 //! | `PHASE.init` | inside the module's init |
 //! | `PHASE.items.EVENT` | items that are armed, queued, started, ended, cancelled |
 //! | `PHASE.FROM-TO.STATISTIC` | armed-queued, armed-started, queued-started, started-ended of each item |
-//! | `PHASE.lateness.STATISTIC` | start minus (armed + requested delay) of each item |
+//! | `PHASE.lateness.STATISTIC` | first start minus (armed + requested delay) of each item |
 //! | `PHASE.first-armed-last-ended` | the whole workload |
+//! | `PHASE.attempts.max` | how often the item was started that was started most often |
 //! | `PHASE.concurrency` | the most items that run at one time |
 //! | `PHASE.function.NAME.STATISTIC` | calls of each `deferred_*` function: count, total, min, max |
 //!
@@ -22,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use deferinit_scenario::{Percentile, Point};
 use deferinit_timeline::{ItemEvent, PhaseSpan, Timeline};
 
+use crate::items::PhaseView;
 use crate::sample::{self, Sample, percentile};
 
 /// The intervals that are always measured.
@@ -43,15 +45,17 @@ const MEASURED_FUNCTIONS: &str = "deferred_";
 pub fn measure(timeline: &Timeline) -> BTreeMap<String, i64> {
     let mut measurements = BTreeMap::new();
     for phase in &timeline.phases {
-        measure_phase(phase, &mut measurements);
+        // Names are no part of a measurement.
+        measure_phase(&PhaseView::new(phase, None), &mut measurements);
     }
     measurements
 }
 
-fn measure_phase(phase: &PhaseSpan, measurements: &mut BTreeMap<String, i64>) {
+fn measure_phase(phase: &PhaseView<'_>, measurements: &mut BTreeMap<String, i64>) {
+    let span: &PhaseSpan = phase.span;
     let mut put =
-        |name: String, value: i64| measurements.insert(format!("{}.{name}", phase.name), value);
-    if let Some(init) = sample::init(phase) {
+        |name: String, value: i64| measurements.insert(format!("{}.{name}", span.name), value);
+    if let Some(init) = sample::init(span) {
         put("init".to_owned(), init.nanoseconds);
     }
     for event in ItemEvent::ALL {
@@ -74,9 +78,13 @@ fn measure_phase(phase: &PhaseSpan, measurements: &mut BTreeMap<String, i64>) {
     if let Ok((nanoseconds, _)) = sample::window(phase, Point::FirstArmed, Point::LastEnded) {
         put("first-armed-last-ended".to_owned(), nanoseconds);
     }
-    let (concurrency, _) = sample::concurrency(phase);
+    let attempts = phase.items.iter().map(|item| item.attempts.len()).max();
+    if let Some(most) = attempts.filter(|most| *most > 0) {
+        put("attempts.max".to_owned(), counted(most));
+    }
+    let concurrency = sample::concurrency(phase).len();
     put("concurrency".to_owned(), counted(concurrency));
-    let names: BTreeSet<&str> = phase
+    let names: BTreeSet<&str> = span
         .functions
         .iter()
         .map(|function| function.short_name())
@@ -85,7 +93,7 @@ fn measure_phase(phase: &PhaseSpan, measurements: &mut BTreeMap<String, i64>) {
         .into_iter()
         .filter(|name| name.starts_with(MEASURED_FUNCTIONS))
     {
-        for (statistic, value) in call_statistics(&sample::calls(phase, name)) {
+        for (statistic, value) in call_statistics(&sample::calls(span, name)) {
             put(format!("function.{name}.{statistic}"), value);
         }
     }

@@ -5,10 +5,15 @@
 //! In: a phase. Out: samples: a value in nanoseconds with what it is about; points in time; percentiles.
 //! Does not: compare with anything.
 
+use std::collections::BTreeMap;
+
 use deferinit_scenario::{Percentile, Point};
-use deferinit_timeline::{Function, FunctionSpan, InitSpan, Item, ItemEvent, Moment, PhaseSpan};
+use deferinit_timeline::{
+    Attempt, Function, FunctionSpan, InitSpan, ItemEvent, Moment, PhaseSpan, TraceNanos,
+};
 
 use crate::evidence::Line;
+use crate::items::{NamedItem, PhaseView};
 
 /// One value in nanoseconds and what it is about.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +28,7 @@ pub(crate) enum Subject<'a> {
     /// The module's init.
     Init(&'a InitSpan),
     /// An item, from one event to another.
-    Item(&'a Item, ItemEvent, ItemEvent),
+    Item(NamedItem<'a>, ItemEvent, ItemEvent),
     /// A call, with its number among the function's calls in the phase, from 0.
     Call(&'a Function, &'a FunctionSpan, usize),
 }
@@ -33,7 +38,7 @@ impl Subject<'_> {
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Init(_) => "init".to_owned(),
-            Self::Item(item, ..) => format!("item {}", item.id),
+            Self::Item(item, ..) => item.label.item(),
             Self::Call(function, _, index) => format!("call {index} of {}", function.name),
         }
     }
@@ -52,33 +57,32 @@ impl Subject<'_> {
 }
 
 /// The time from one event to another of each item that has both.
-pub(crate) fn intervals(phase: &PhaseSpan, from: ItemEvent, to: ItemEvent) -> Vec<Sample<'_>> {
-    let interval = |item| {
-        let nanoseconds = Item::moment(item, to)?
-            .at
-            .since(Item::moment(item, from)?.at);
+pub(crate) fn intervals<'a>(
+    phase: &PhaseView<'a>,
+    from: ItemEvent,
+    to: ItemEvent,
+) -> Vec<Sample<'a>> {
+    let interval = |item: &NamedItem<'a>| {
+        let nanoseconds = item.moment(to)?.at.since(item.moment(from)?.at);
         Some(Sample {
             nanoseconds,
-            subject: Subject::Item(item, from, to),
+            subject: Subject::Item(*item, from, to),
         })
     };
     phase.items.iter().filter_map(interval).collect()
 }
 
-/// How long after its arming plus the requested delay each item reaches an event; negative is early.
-pub(crate) fn lateness(phase: &PhaseSpan, of: ItemEvent) -> Vec<Sample<'_>> {
-    let late = |item: &'_ Item| {
+/// How long after its arming plus the requested delay each item first reaches an event; negative is early.
+pub(crate) fn lateness<'a>(phase: &PhaseView<'a>, of: ItemEvent) -> Vec<Sample<'a>> {
+    let late = |item: &NamedItem<'a>| {
         let armed = item.armed?;
         let waited = i128::from(item.moment(of)?.at.0) - i128::from(armed.moment.at.0);
-        Some(saturated(waited - i128::from(armed.delay_ns)))
-    };
-    let sample = |item| {
         Some(Sample {
-            nanoseconds: late(item)?,
-            subject: Subject::Item(item, ItemEvent::Armed, of),
+            nanoseconds: saturated(waited - i128::from(armed.delay_ns)),
+            subject: Subject::Item(*item, ItemEvent::Armed, of),
         })
     };
-    phase.items.iter().filter_map(sample).collect()
+    phase.items.iter().filter_map(late).collect()
 }
 
 /// The time inside the module's init; empty if it did not run or never returned.
@@ -107,17 +111,28 @@ pub(crate) fn calls<'a>(phase: &'a PhaseSpan, name: &str) -> Vec<Sample<'a>> {
 }
 
 /// A point of a phase and the record that shows it; none if the phase did not pass it.
-pub(crate) fn point(phase: &PhaseSpan, point: Point) -> Option<(Moment, Line)> {
+pub(crate) fn point(phase: &PhaseView<'_>, point: Point) -> Option<(Moment, Line)> {
     let marker = |moment: Option<Moment>, name: &str| {
         moment.map(|moment| (moment, Line::marker(moment, name)))
     };
+    let span = phase.span;
     match point {
-        Point::Load => marker(phase.load, "load"),
-        Point::InitStart => phase
+        // The guest's clock begins at 0 then, whatever the first record is.
+        Point::Boot => Some((
+            Moment {
+                at: TraceNanos(0),
+                ..span.begin
+            },
+            Line::new(span.begin, "the first record"),
+        ))
+        .filter(|_| span.first_process.is_some()),
+        Point::FirstProcess => marker(span.first_process, &format!("phase-begin {}", span.name)),
+        Point::Load => marker(span.load, "load"),
+        Point::InitStart => span
             .init
             .map(|init| (init.start, Line::new(init.start, "initcall_start"))),
         Point::InitEnd => {
-            let finish = phase.init?.finish?;
+            let finish = span.init?.finish?;
             Some((
                 finish.moment,
                 Line::new(
@@ -126,16 +141,16 @@ pub(crate) fn point(phase: &PhaseSpan, point: Point) -> Option<(Moment, Line)> {
                 ),
             ))
         }
-        Point::Trigger => marker(phase.trigger, "trigger"),
+        Point::Trigger => marker(span.trigger, "trigger"),
         Point::FirstArmed => first(phase, ItemEvent::Armed),
         Point::LastArmed => last(phase, ItemEvent::Armed),
         Point::FirstStarted => first(phase, ItemEvent::Started),
         Point::LastStarted => last(phase, ItemEvent::Started),
         Point::FirstEnded => first(phase, ItemEvent::Ended),
         Point::LastEnded => last(phase, ItemEvent::Ended),
-        Point::Unload => marker(phase.unload, "unload"),
+        Point::Unload => marker(span.unload, "unload"),
         Point::Unloaded => {
-            let unloaded = phase.unloaded?;
+            let unloaded = span.unloaded?;
             marker(
                 Some(unloaded.moment),
                 &format!("unloaded {}", unloaded.status),
@@ -146,66 +161,74 @@ pub(crate) fn point(phase: &PhaseSpan, point: Point) -> Option<(Moment, Line)> {
 
 /// The time from one point to another, negative if they come the other way round, and both records.
 /// The error is the point that the phase did not pass.
-pub(crate) fn window(phase: &PhaseSpan, from: Point, to: Point) -> Result<(i64, Vec<Line>), Point> {
+pub(crate) fn window(
+    phase: &PhaseView<'_>,
+    from: Point,
+    to: Point,
+) -> Result<(i64, Vec<Line>), Point> {
     let (begin, begin_line) = self::point(phase, from).ok_or(from)?;
     let (end, end_line) = self::point(phase, to).ok_or(to)?;
     Ok((end.at.since(begin.at), vec![begin_line, end_line]))
 }
 
-fn first(phase: &PhaseSpan, event: ItemEvent) -> Option<(Moment, Line)> {
-    let item = phase
-        .items
-        .iter()
-        .filter(|item| item.moment(event).is_some())
-        .min_by_key(|item| at(item, event))?;
+fn first(phase: &PhaseView<'_>, event: ItemEvent) -> Option<(Moment, Line)> {
+    let has_it = phase.items.iter().filter(|item| at(item, event).is_some());
+    let item = has_it.min_by_key(|item| at(item, event))?;
     Some((item.moment(event)?, Line::item(item, event)?))
 }
 
-fn last(phase: &PhaseSpan, event: ItemEvent) -> Option<(Moment, Line)> {
-    let item = phase
-        .items
-        .iter()
-        .filter(|item| item.moment(event).is_some())
-        .max_by_key(|item| at(item, event))?;
+fn last(phase: &PhaseView<'_>, event: ItemEvent) -> Option<(Moment, Line)> {
+    let has_it = phase.items.iter().filter(|item| at(item, event).is_some());
+    let item = has_it.max_by_key(|item| at(item, event))?;
     Some((item.moment(event)?, Line::item(item, event)?))
 }
 
-fn at(item: &Item, event: ItemEvent) -> Option<u64> {
+fn at(item: &NamedItem<'_>, event: ItemEvent) -> Option<u64> {
     item.moment(event).map(|moment| moment.at.0)
 }
 
-/// The most items that run at one time, and the items that run when that is first so.
+/// An attempt that runs at some time: the item, the attempt's number from 1, the attempt.
+pub(crate) type Running<'a> = (NamedItem<'a>, usize, &'a Attempt);
+
+/// The most items that run at one time, and the attempts that run when that is first so.
 ///
-/// An item runs from its start up to its end, or for good if it has none; one that ends in the nanosecond another
-/// starts in does not run beside it.
-pub(crate) fn concurrency(phase: &PhaseSpan) -> (usize, Vec<&Item>) {
-    let mut changes: Vec<(u64, bool, usize)> = Vec::new();
+/// An item runs from each start up to the end of that attempt, or for good if it has none; one that ends in the
+/// nanosecond another starts in does not run beside it.
+pub(crate) fn concurrency<'a>(phase: &PhaseView<'a>) -> Vec<Running<'a>> {
+    let mut changes: Vec<(u64, bool, usize, usize)> = Vec::new();
     for (index, item) in phase.items.iter().enumerate() {
-        let Some(started) = at(item, ItemEvent::Started) else {
-            continue;
-        };
-        changes.push((started, true, index));
-        if let Some(ended) = at(item, ItemEvent::Ended) {
-            changes.push((ended.max(started.saturating_add(1)), false, index));
+        for (number, attempt) in item.attempts.iter().enumerate() {
+            let started = attempt.started.at.0;
+            changes.push((started, true, index, number));
+            if let Some(end) = attempt.end {
+                let ended = end.returned().moment.at.0.max(started.saturating_add(1));
+                // An item does not run beside itself.
+                let next = item.attempts.get(number.saturating_add(1));
+                let next = next.map_or(u64::MAX, |next| next.started.at.0);
+                changes.push((ended.min(next.max(started)), false, index, number));
+            }
         }
     }
     // At one time ends come first: false is less than true.
     changes.sort_unstable();
-    let mut running = std::collections::BTreeSet::new();
-    let mut most = std::collections::BTreeSet::new();
-    for (_, starts, index) in changes {
+    let mut running = BTreeMap::new();
+    let mut most = BTreeMap::new();
+    for (_, starts, index, number) in changes {
         if !starts {
             running.remove(&index);
-        } else if running.insert(index) && running.len() > most.len() {
+        } else if running.insert(index, number).is_none() && running.len() > most.len() {
             most.clone_from(&running);
         }
     }
-    (
-        most.len(),
-        most.into_iter()
-            .filter_map(|index| phase.items.get(index))
-            .collect(),
-    )
+    let attempt = |(index, number): (usize, usize)| {
+        let item = *phase.items.get(index)?;
+        Some((
+            item,
+            number.saturating_add(1),
+            item.item.attempts.get(number)?,
+        ))
+    };
+    most.into_iter().filter_map(attempt).collect()
 }
 
 /// The nearest-rank percentile of samples in ascending order: the smallest that at least `p` percent do not exceed.

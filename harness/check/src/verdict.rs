@@ -31,7 +31,7 @@ pub struct Judgement {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "verdict", content = "detail")]
 pub enum Verdict {
-    /// Every check passed on a whole trace of a complete run.
+    /// Every check that was judged passed, at least one expectation among them, on a whole trace of a complete run.
     Pass,
     /// The kernel or the module did something else; at least one violation.
     Fail(Vec<Violation>),
@@ -89,10 +89,46 @@ pub struct CheckResult {
     pub expected: String,
     /// What was found.
     pub measured: String,
-    /// Whether it was as expected: no violation.
+    /// Whether it was as expected: no violation, and judged.
     pub passed: bool,
+    /// Why it neither passed nor failed; none if it did.
+    pub not_judged: Option<NotJudged>,
     /// What was not as expected.
     pub violations: Vec<Violation>,
+}
+
+impl CheckResult {
+    /// The same check, not judged: what was measured stays, and is neither right nor wrong.
+    pub(crate) fn set_aside(self, why: NotJudged) -> Self {
+        Self {
+            passed: false,
+            not_judged: Some(why),
+            violations: Vec::new(),
+            ..self
+        }
+    }
+}
+
+/// Why a check was not judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NotJudged {
+    /// It is about times, and those of this run mean nothing.
+    Untimed,
+    /// It is about leaks, and no scan was made.
+    NoLeakScan,
+    /// It is about the kernel log, and the part that is there does not decide it.
+    LogCut,
+}
+
+impl fmt::Display for NotJudged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Untimed => "times mean nothing on this kernel",
+            Self::NoLeakScan => "no kmemleak scan was made",
+            Self::LogCut => "the kernel log is not whole",
+        })
+    }
 }
 
 /// Why a run can't tell, each with its own wording.
@@ -147,6 +183,10 @@ pub enum Reason {
     },
     /// A leak check was asked for and no scan was made.
     NoLeakScan,
+    /// A check on the kernel log was asked for, and the part of the log that is there does not decide it.
+    LogCut,
+    /// Every expectation is about times, which mean nothing on this kernel.
+    NothingJudged,
     /// The run failed outside of the guest: setup or harness.
     Harness {
         /// What failed.
@@ -192,6 +232,14 @@ impl fmt::Display for Reason {
                     "no kmemleak scan was made; it needs kmemleak=on in machine.command-line"
                 )
             }
+            Self::LogCut => write!(
+                f,
+                "the kernel log is not whole, and what is there does not decide the check on it"
+            ),
+            Self::NothingJudged => write!(
+                f,
+                "nothing was judged: every expectation is about times, which mean nothing on this kernel"
+            ),
             Self::Harness { message } => write!(f, "the harness failed: {message}"),
         }
     }

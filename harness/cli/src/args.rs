@@ -37,6 +37,9 @@ pub(crate) enum Command {
     /// Fetch, build and find kernels
     #[command(subcommand)]
     Kernel(Kernel),
+    /// Build the workload's module, and say what parameters it has
+    #[command(subcommand)]
+    Module(Module),
     /// Say what a run needs, what is missing, and how to get it
     Doctor,
     /// Install what is missing (as root), or print the command that does
@@ -83,8 +86,14 @@ pub(crate) struct KernelChoice {
     /// Build the kernel with checks of memory, locking and object life times (KASAN, lockdep, ..)
     #[arg(long, conflicts_with = "kernel_build")]
     pub(crate) debug_kernel: bool,
+}
 
-    /// Build the workload into the kernel, so that it runs as an initcall
+#[derive(Debug, Args)]
+pub(crate) struct KernelVariant {
+    #[command(flatten)]
+    pub(crate) kernel: KernelChoice,
+
+    /// With the workload in its image, as scenarios with `load: built-in` need it
     #[arg(long, conflicts_with = "kernel_build")]
     pub(crate) builtin: bool,
 }
@@ -124,7 +133,7 @@ pub(crate) enum Kernel {
     /// Fetch the source of the default kernel
     Fetch,
     /// Build the kernel that `run` would use
-    Build(KernelChoice),
+    Build(KernelVariant),
     /// List what is in the cache
     List {
         /// How to print
@@ -136,6 +145,23 @@ pub(crate) enum Kernel {
         /// Print the folder of its source instead
         #[arg(long)]
         source: bool,
+        #[command(flatten)]
+        kernel: KernelVariant,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Module {
+    /// Print the path of a module, built against the kernel that `run` would use
+    Path {
+        /// test_deferred, test_deferred_events or test_deferred_twin
+        #[arg(value_name = "NAME", default_value = "test_deferred")]
+        name: String,
+        #[command(flatten)]
+        kernel: KernelChoice,
+    },
+    /// Print the parameters of test_deferred, as `modinfo` has them
+    Parameters {
         #[command(flatten)]
         kernel: KernelChoice,
     },

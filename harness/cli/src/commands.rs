@@ -6,5 +6,6 @@ pub(crate) mod check;
 pub(crate) mod doctor;
 pub(crate) mod kernel;
 pub(crate) mod list;
+pub(crate) mod module;
 pub(crate) mod run;
 pub(crate) mod setup;

@@ -87,6 +87,13 @@ fn read_one(path: &Path, before: &[ExtraModule], taken: &[&str]) -> Result<Extra
     })
 }
 
+impl ExtraModule {
+    /// What it calls itself.
+    pub(crate) fn name(&self) -> &str {
+        &self.info.name
+    }
+}
+
 impl ModuleInfo {
     /// Reads the section `.modinfo`: `key=value` pairs that end with a NUL byte each.
     fn of(content: &[u8]) -> Result<Self> {

@@ -46,6 +46,7 @@ fn dispatch(arguments: Arguments, interrupted: Arc<AtomicBool>) -> Result<u8, Fa
         Command::List(arguments) => commands::list::run(&arguments),
         Command::Check(arguments) => commands::check::run(&arguments),
         Command::Kernel(command) => commands::kernel::run(&command, interrupted),
+        Command::Module(command) => commands::module::run(&command, interrupted),
         Command::Doctor => commands::doctor::run(interrupted),
         Command::Setup => commands::setup::run(interrupted),
     }

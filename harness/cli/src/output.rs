@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind};
 use std::path::{self, Component, Path, PathBuf};
 
 use anyhow::{Context, anyhow};
+use deferinit_scenario::Load;
 use jiff::Timestamp;
 
 use crate::exit::Failure;
@@ -14,8 +15,13 @@ use crate::exit::Failure;
 /// Where results go if the user does not say.
 const DEFAULT: &str = "deferinit-runs";
 
-/// The initramfs, in the folder.
-pub(crate) const INITRAMFS: &str = "initramfs.cpio";
+/// The initramfs, in the folder of the results, for scenarios with this `load`.
+pub(crate) fn initramfs_of(load: Load) -> &'static str {
+    match load {
+        Load::Module => "initramfs.cpio",
+        Load::BuiltIn => "initramfs-built-in.cpio",
+    }
+}
 
 /// The folder of one invocation. Unless it is kept, it is as it was before when this is dropped, so
 /// that the same command can be given again.
@@ -57,7 +63,9 @@ impl Drop for Output {
             return;
         }
         // What cannot be removed is in nobody's way but that of a retry, which says so.
-        drop(fs::remove_file(self.folder.join(INITRAMFS)));
+        for load in [Load::Module, Load::BuiltIn] {
+            drop(fs::remove_file(self.folder.join(initramfs_of(load))));
+        }
         if self.is_new {
             drop(fs::remove_dir(&self.folder));
         }
@@ -176,7 +184,7 @@ mod tests {
             (folder.path().into(), true),
         ] {
             let output = create_named(&path).expect("new or empty");
-            fs::write(path.join(INITRAMFS), "").expect("a file");
+            fs::write(path.join(initramfs_of(Load::Module)), "").expect("a file");
             drop(output);
             assert_eq!(path.exists(), is_there, "{}", path.display());
             create_named(&path).expect("the same again");

@@ -4,8 +4,9 @@
 
 mod trace;
 
+use std::borrow::Cow;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -15,7 +16,7 @@ use deferinit_ftrace::capture::Tally;
 use deferinit_host::{Outcome, Request};
 use deferinit_report::{FunctionFigures, Repetition, RunResult, guest_nanoseconds};
 use deferinit_scenario::{Clock, Scenario};
-use deferinit_timeline::{Assembly, Ending, Run, Timeline};
+use deferinit_timeline::{Assembly, Ending, Run, Timeline, join};
 use serde::Serialize;
 
 use crate::prepare::{Prepared, ReadyMachine};
@@ -48,13 +49,99 @@ pub(crate) fn run(job: &Job<'_>, folder: &Path) -> Result<RunResult> {
         scenario,
         repetition,
         first,
-        interrupted,
+        ..
     } = *job;
     let begin = Instant::now();
     write_json(folder, "plan.json", scenario)?;
     write_json(folder, "build.json", &prepared.build)?;
 
-    let plan = deferinit_host::plan(scenario);
+    let mut timelines = Vec::new();
+    let mut hashes = Vec::new();
+    let mut last: Option<Outcome> = None;
+    for boot in boots(scenario, folder) {
+        let left = run_boot(job, &boot)?;
+        timelines.push(left.timeline);
+        hashes.extend(left.trace_sha256);
+        let goes_on = left.outcome.ending == deferinit_host::Ending::Complete;
+        last = Some(left.outcome);
+        // What did not come to its end says why; more of it would not.
+        if !goes_on {
+            break;
+        }
+    }
+    let timeline = join(timelines).context("the scenario has no phase")?;
+    write_json(folder, "timeline.json", &timeline)?;
+    let (kernel, console) = last.map_or((None, String::new()), |outcome| {
+        (outcome.received.kernel, outcome.console_tail)
+    });
+
+    let mut result = RunResult {
+        repetition,
+        judgement: judge(scenario, &timeline, prepared.judged()),
+        clock: clock_word(scenario.clock).to_owned(),
+        kernel: kernel.unwrap_or_else(|| prepared.release.clone()),
+        machine: machine.describe(scenario, prepared.needs),
+        guest_ns: guest_nanoseconds(&timeline),
+        wall: begin.elapsed(),
+        trace_sha256: trace::hash_of(&hashes),
+        folder: folder.display().to_string(),
+        console: last_lines(&console),
+        functions: FunctionFigures::of(&timeline),
+    };
+    if let Some(first) = first {
+        repetitions::hold_against_first(first, &mut result, scenario.clock);
+    }
+    write_json(folder, "verdict.json", &result.judgement)?;
+    Ok(result)
+}
+
+/// One boot of the guest.
+struct Boot<'a> {
+    scenario: Cow<'a, Scenario>,
+    folder: PathBuf,
+}
+
+impl Boot<'_> {
+    /// The phase that the boot itself is, if the workload is in the kernel's image.
+    fn phase(&self) -> Option<&str> {
+        let phase = self.scenario.phases.first()?;
+        self.scenario.is_built_in().then_some(phase.name.as_str())
+    }
+}
+
+/// The boots that a scenario takes: one, or one for each phase if its workload is in the kernel's image.
+fn boots<'a>(scenario: &'a Scenario, folder: &Path) -> Vec<Boot<'a>> {
+    if !scenario.is_built_in() {
+        return vec![Boot {
+            scenario: Cow::Borrowed(scenario),
+            folder: folder.to_owned(),
+        }];
+    }
+    let boot = |phase: &deferinit_scenario::Phase| Boot {
+        scenario: Cow::Owned(Scenario {
+            phases: vec![phase.clone()],
+            ..scenario.clone()
+        }),
+        folder: folder.join(&phase.name),
+    };
+    scenario.phases.iter().map(boot).collect()
+}
+
+/// What a boot has left.
+struct Left {
+    outcome: Outcome,
+    timeline: Timeline,
+    trace_sha256: Option<String>,
+}
+
+fn run_boot(job: &Job<'_>, boot: &Boot<'_>) -> Result<Left> {
+    let Job {
+        prepared, machine, ..
+    } = *job;
+    let (scenario, folder) = (&*boot.scenario, &boot.folder);
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let mut plan = deferinit_host::plan(scenario);
+    plan.modules = prepared.build.insmod_paths();
     let outcome = deferinit_host::run(&Request {
         machine: &machine.machine_for(prepared.needs),
         qemu: &machine.qemu,
@@ -68,42 +155,28 @@ pub(crate) fn run(job: &Job<'_>, folder: &Path) -> Result<RunResult> {
         plan: &plan,
         wall_deadline: None,
         folder,
-        interrupted,
+        interrupted: job.interrupted,
     })?;
-
     let files = trace::Files::read(&folder.join("trace"))?;
     let decoded = trace::decode(prepared, &outcome, &files)?;
-    let timeline = timeline(&outcome, &files, &decoded);
-    write_json(folder, "timeline.json", &timeline)?;
+    let timeline = timeline(&outcome, &files, &decoded, boot.phase());
     if let Some(trace_dat) = &decoded.trace_dat {
         write(&folder.join("trace/trace.dat"), trace_dat)?;
     }
-
-    let mut result = RunResult {
-        repetition,
-        judgement: judge(scenario, &timeline),
-        clock: clock_word(scenario.clock).to_owned(),
-        kernel: outcome
-            .received
-            .kernel
-            .clone()
-            .unwrap_or_else(|| prepared.release.clone()),
-        machine: machine.describe(scenario, prepared.needs),
-        guest_ns: guest_nanoseconds(&timeline),
-        wall: begin.elapsed(),
-        trace_sha256: decoded.sha256.clone(),
-        folder: folder.display().to_string(),
-        console: last_lines(&outcome.console_tail),
-        functions: FunctionFigures::of(&timeline),
-    };
-    if let Some(first) = first {
-        repetitions::hold_against_first(first, &mut result, scenario.clock);
-    }
-    write_json(folder, "verdict.json", &result.judgement)?;
-    Ok(result)
+    let trace_sha256 = decoded.sha256.clone();
+    Ok(Left {
+        timeline,
+        trace_sha256,
+        outcome,
+    })
 }
 
-fn timeline(outcome: &Outcome, files: &trace::Files, decoded: &Decoded<'_>) -> Timeline {
+fn timeline(
+    outcome: &Outcome,
+    files: &trace::Files,
+    decoded: &Decoded<'_>,
+    boot: Option<&str>,
+) -> Timeline {
     let run = Run {
         ending: ending(&outcome.ending, decoded.damage.as_deref()),
         trace_clock: &files.trace_clock,
@@ -111,9 +184,10 @@ fn timeline(outcome: &Outcome, files: &trace::Files, decoded: &Decoded<'_>) -> T
         // A guest that died could not send its log; the console has the end of it.
         dmesg: files.dmesg.as_deref().unwrap_or(&outcome.console_tail),
         kmemleak: files.kmemleak.as_deref(),
+        results: &files.results,
     };
     match &decoded.capture {
-        Some(capture) => deferinit_timeline::build(capture, &decoded.symbols, run),
+        Some(capture) => deferinit_timeline::build(capture, &decoded.symbols, boot, run),
         None => Assembly::new(&decoded.symbols).finish(&Tally::default(), run),
     }
 }

@@ -12,24 +12,32 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, anyhow};
+use deferinit_check::Judged;
 use deferinit_host::{Machine, Qemu, check_memory, initramfs};
-use deferinit_kernel::build::{self, BuildInfo, Choice, Kbuild, Variant};
+use deferinit_kernel::build::{self, BuildInfo, Choice, Kbuild, Kernel, Variant};
 use deferinit_kernel::cache::Session;
 use deferinit_kernel::kernels::Kernels;
-use deferinit_kernel::module::{self, ModuleInfo};
+use deferinit_kernel::module::{self, ModuleInfo, Modules};
 use deferinit_kernel::requirements::Need;
-use deferinit_scenario::{Bytes, Clock, Scenario};
+use deferinit_scenario::{Bytes, Clock, Load, Scenario};
 use serde::Serialize;
 
 use crate::args::KernelChoice;
 use crate::exit::Failure;
 use crate::insmod::{self, ExtraModule};
-use crate::output::INITRAMFS;
+use crate::output::initramfs_of;
 use crate::project::Project;
 
 /// The modules that go into the guest, without `.ko`, unless they are built in: the workload, and the owner of its
 /// events.
 pub(crate) const MODULES: [&str; 2] = ["test_deferred", "test_deferred_events"];
+
+/// All modules of the project: those, and the same workload in C, to measure against.
+const ALL_MODULES: [&str; 3] = [
+    "test_deferred",
+    "test_deferred_events",
+    "test_deferred_twin",
+];
 
 /// Ready to boot.
 pub(crate) struct Prepared {
@@ -41,8 +49,9 @@ pub(crate) struct Prepared {
     pub(crate) build: Build,
     /// The symbols of the kernel.
     pub(crate) system_map: String,
-    /// The workload's module, for its symbols; none if the kernel has the workload, and its symbols, in its image.
-    pub(crate) module: Option<Vec<u8>>,
+    /// The modules in the guest by their names, for their symbols. A workload that is built in has its symbols in
+    /// `system_map`.
+    pub(crate) modules: BTreeMap<String, Vec<u8>>,
     /// The initramfs.
     pub(crate) initramfs: PathBuf,
     /// What this kernel needs of a machine.
@@ -76,6 +85,17 @@ impl Needs {
     }
 }
 
+impl Prepared {
+    /// Which expectations this kernel's runs are judged by: the times of a debug kernel mean nothing.
+    pub(crate) fn judged(&self) -> Judged {
+        if self.build.kernel.debug {
+            Judged::Untimed
+        } else {
+            Judged::All
+        }
+    }
+}
+
 /// `build.json`: how kernel and module were built.
 #[derive(Serialize)]
 pub(crate) struct Build {
@@ -84,6 +104,16 @@ pub(crate) struct Build {
     /// None if the workload is in the kernel's image.
     module: Option<ModuleInfo>,
     insmod: Vec<ExtraModule>,
+}
+
+impl Build {
+    /// Where the user's own modules are in the guest, in the order of their loads.
+    pub(crate) fn insmod_paths(&self) -> Vec<String> {
+        self.insmod
+            .iter()
+            .map(|module| module.path.clone())
+            .collect()
+    }
 }
 
 /// A machine and the QEMU that emulates it.
@@ -137,11 +167,11 @@ fn changed<T: PartialEq + Display>(wanted: T, given: T) -> String {
     }
 }
 
-/// The kernel that the user asked for.
-pub(crate) fn choice(project: &Project, arguments: &KernelChoice) -> Choice {
+/// The kernel that the user asked for, with the workload in its image or without.
+pub(crate) fn choice(project: &Project, arguments: &KernelChoice, load: Load) -> Choice {
     let variant = Variant {
         debug: arguments.debug_kernel,
-        builtin: arguments.builtin.then(|| project.module()),
+        builtin: (load == Load::BuiltIn).then(|| project.module()),
     };
     match (&arguments.kernel_tree, &arguments.kernel_build) {
         (Some(tree), _) => Choice::Tree(tree.clone(), variant),
@@ -169,27 +199,28 @@ pub(crate) fn require(session: &Session, kbuild: &Kbuild) -> Result<(), Failure>
     }
 }
 
-/// Gets, builds and packs what runs need, with the user's own modules. The initramfs goes into `out`.
+/// Gets, builds and packs what runs of scenarios with this `load` need, with the user's own modules. The initramfs goes
+/// into `out`.
 pub(crate) fn prepare(
     project: &Project,
     session: &Session,
     kbuild: &Kbuild,
     arguments: &KernelChoice,
+    load: Load,
     insmod: Vec<ExtraModule>,
     out: &Path,
 ) -> Result<Prepared, Failure> {
-    let kernel = build::provide(session, kbuild, &choice(project, arguments))?;
+    if load == Load::BuiltIn && arguments.kernel_build.is_some() {
+        return Err(Failure::usage(anyhow!(
+            "a scenario with `load: built-in` needs a kernel with the workload in its image, which a finished build cannot be given: use --kernel-tree, or leave --kernel-build out"
+        )));
+    }
+    let kernel = build::provide(session, kbuild, &choice(project, arguments, load))?;
     insmod::check_release(&insmod, &kernel.info.release)?;
     let modules = if kernel.info.builtin {
         None
     } else {
-        Some(module::build(
-            session,
-            &kernel,
-            &project.module(),
-            &kbuild.dir,
-            &MODULES,
-        )?)
+        Some(build_modules(project, session, kbuild, &kernel)?)
     };
 
     let read = |path: &Path| {
@@ -206,28 +237,29 @@ pub(crate) fn prepare(
             )
         })
         .map_err(Failure::setup)?;
-    let mut own: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut contents = BTreeMap::new();
+    let mut paths = Vec::new();
     for (name, path) in MODULES
         .iter()
         .zip(modules.iter().flat_map(|modules| &modules.paths))
     {
-        own.push((format!("{name}.ko"), read(path)?));
+        contents.insert((*name).to_owned(), read(path)?);
+        paths.push((*name, format!("{name}.ko")));
     }
-    let files: Vec<(&str, &[u8])> = own
+    for module in &insmod {
+        contents.insert(module.name().to_owned(), module.content.clone());
+        paths.push((module.name(), module.path.clone()));
+    }
+    let files: Vec<(&str, &[u8])> = paths
         .iter()
-        .map(|(name, content)| (name.as_str(), content.as_slice()))
-        .chain(
-            insmod
-                .iter()
-                .map(|module| (module.path.as_str(), module.content.as_slice())),
-        )
+        .filter_map(|(name, path)| Some((path.as_str(), contents.get(*name)?.as_slice())))
         .collect();
     let archive = initramfs(&agent, &files).map_err(Failure::setup)?;
     // Absolute, because QEMU is started in the folder of its run.
     let out = fs::canonicalize(out)
         .with_context(|| format!("cannot find {}", out.display()))
         .map_err(Failure::setup)?;
-    let initramfs = out.join(INITRAMFS);
+    let initramfs = out.join(initramfs_of(load));
     fs::write(&initramfs, archive)
         .with_context(|| format!("cannot write {}", initramfs.display()))
         .map_err(Failure::setup)?;
@@ -244,9 +276,44 @@ pub(crate) fn prepare(
             insmod,
         },
         system_map: String::from_utf8_lossy(&system_map).into_owned(),
-        module: own.into_iter().next().map(|(_, workload)| workload),
+        modules: contents,
         initramfs,
         needs,
+    })
+}
+
+/// Builds the project's modules against a kernel.
+fn build_modules(
+    project: &Project,
+    session: &Session,
+    kbuild: &Kbuild,
+    kernel: &Kernel,
+) -> Result<Modules, Failure> {
+    let sources = project.module();
+    Ok(module::build(
+        session,
+        kernel,
+        &sources,
+        &kbuild.dir,
+        &ALL_MODULES,
+    )?)
+}
+
+/// The path of one of the project's modules, built if it is not.
+pub(crate) fn module_path(
+    project: &Project,
+    session: &Session,
+    kbuild: &Kbuild,
+    arguments: &KernelChoice,
+    name: &str,
+) -> Result<PathBuf, Failure> {
+    let kernel = build::provide(session, kbuild, &choice(project, arguments, Load::Module))?;
+    let modules = build_modules(project, session, kbuild, &kernel)?;
+    let mut named = ALL_MODULES.iter().zip(modules.paths);
+    let found = named.find(|(module, _)| **module == name);
+    found.map(|(_, path)| path).ok_or_else(|| {
+        let all = ALL_MODULES.join(", ");
+        Failure::usage(anyhow!("there is no module {name:?}; there are {all}"))
     })
 }
 

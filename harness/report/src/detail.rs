@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What there is to know about a run that did not pass, as plain text.
+//! What there is to know about a run beyond a pass, as plain text.
 //!
 //! In: one run. Out: lines for the terminal, and for the bodies of JUnit and KTAP results: each
-//! failed check with expected, measured and the records that show it; or why the run can't tell.
+//! failed check with expected, measured and the records that show it; or why the run can't tell. Of
+//! every run the checks that were not judged.
 //! Shows the first of what is many; all of it is in the run's `verdict.json`.
 
 use std::fmt::Write as _;
 
-use deferinit_check::{CheckResult, Reason, Verdict, Violation};
+use deferinit_check::{CheckResult, NotJudged, Reason, Verdict, Violation};
 
 use crate::{RunResult, text::clean_line};
 
@@ -21,15 +22,21 @@ const SHOWN_RECORDS: usize = 6;
 /// How many of the console's last lines are shown.
 const SHOWN_CONSOLE: usize = 12;
 
-/// The text for one run, each line ended by a newline; empty for a pass.
+/// The text for one run, each line ended by a newline; empty for a pass in which everything was
+/// judged.
 pub(crate) fn detail(result: &RunResult) -> String {
     let mut text = Lines::default();
+    let checks = &result.judgement.checks;
     match &result.judgement.verdict {
-        Verdict::Pass => return String::new(),
-        Verdict::Fail(violations) => text.failure(&result.judgement.checks, violations),
+        Verdict::Pass => {
+            text.not_judged(checks);
+            return text.0;
+        }
+        Verdict::Fail(violations) => text.failure(checks, violations),
         Verdict::Unresolved(reason) => text.unresolved(reason),
         Verdict::Unsupported(what) => text.line(0, what),
     }
+    text.not_judged(checks);
     text.console(&result.console);
     text.line(0, &format!("run folder: {}", result.folder));
     text.0
@@ -67,7 +74,7 @@ impl Lines {
     }
 
     fn failure(&mut self, checks: &[CheckResult], violations: &[Violation]) {
-        let failed = || checks.iter().filter(|check| !check.passed);
+        let failed = || checks.iter().filter(|check| !check.violations.is_empty());
         for check in failed() {
             self.line(0, &check.name);
             self.line(1, &format!("expected  {}", check.expected));
@@ -104,6 +111,24 @@ impl Lines {
         }
     }
 
+    fn not_judged(&mut self, checks: &[CheckResult]) {
+        let mut reasons: Vec<NotJudged> = Vec::new();
+        for why in checks.iter().filter_map(|check| check.not_judged) {
+            if !reasons.contains(&why) {
+                reasons.push(why);
+            }
+        }
+        for why in reasons {
+            self.line(0, &format!("not judged, since {why}:"));
+            let set_aside = checks.iter().filter(|check| check.not_judged == Some(why));
+            for check in set_aside {
+                self.line(1, &check.name);
+                self.line(2, &format!("expected  {}", check.expected));
+                self.line(2, &format!("measured  {}", check.measured));
+            }
+        }
+    }
+
     fn console(&mut self, console: &[String]) {
         if console.is_empty() {
             return;
@@ -130,6 +155,8 @@ fn several(reason: &Reason) -> &[String] {
         | Reason::Truncated { .. }
         | Reason::OtherPlan { .. }
         | Reason::NoLeakScan
+        | Reason::LogCut
+        | Reason::NothingJudged
         | Reason::Harness { .. } => &[],
     }
 }

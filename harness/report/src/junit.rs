@@ -3,11 +3,12 @@
 //! `junit.xml`: the runs for CI systems.
 //!
 //! In: the runs. Out: XML: a test suite per mechanism, a test case per run. A failed check is a
-//! `failure`, an unresolved run an `error`, an unsupported one `skipped`.
+//! `failure`, an unresolved run an `error`, an unsupported one `skipped`. A check that was not judged
+//! is a test case of its own, `skipped`.
 //! Source: the Jenkins JUnit schema, by quick-junit.
 
 use anyhow::{Context, Result};
-use deferinit_check::Verdict;
+use deferinit_check::{CheckResult, NotJudged, Verdict};
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 
 use crate::{
@@ -29,11 +30,32 @@ pub fn junit(results: &[RunResult]) -> Result<String> {
     for (name, runs) in suites(results) {
         let mut suite = TestSuite::new(clean_line(name));
         suite.set_time(runs.iter().map(|run| run.wall).sum());
-        suite.add_test_cases(runs.into_iter().map(case));
+        suite.add_test_cases(runs.into_iter().flat_map(cases));
         report.add_test_suite(suite);
     }
     report.set_time(results.iter().map(|run| run.wall).sum());
     report.to_string().context("writing results as JUnit XML")
+}
+
+/// The run, then its checks that were not judged.
+fn cases(result: &RunResult) -> Vec<TestCase> {
+    let checks = result.judgement.checks.iter();
+    let set_aside = checks.filter_map(|check| Some(set_aside(result, check, check.not_judged?)));
+    [case(result)].into_iter().chain(set_aside).collect()
+}
+
+fn set_aside(result: &RunResult, check: &CheckResult, why: NotJudged) -> TestCase {
+    let mut status = TestCaseStatus::skipped();
+    status.set_type("not judged");
+    status.set_message(clean_line(&why.to_string()));
+    let (expected, measured) = (&check.expected, &check.measured);
+    status.set_description(bounded(&format!(
+        "expected  {expected}\nmeasured  {measured}\n"
+    )));
+    let name = format!("{}: {}", result.case(), check.name);
+    let mut case = TestCase::new(clean_line(&name), status);
+    case.set_classname(clean_line(result.suite()));
+    case
 }
 
 fn case(result: &RunResult) -> TestCase {

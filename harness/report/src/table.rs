@@ -3,7 +3,7 @@
 //! The report for the terminal.
 //!
 //! In: the runs. Out: text: a table with a row per scenario, then what is to know about each run
-//! that did not pass, then one line for all. Runs that ended alike are shown once.
+//! beyond a pass, then one line for all. Runs that ended alike are shown once.
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
@@ -207,13 +207,10 @@ fn functions(runs: &[&RunResult], terminal: Terminal) -> String {
     text
 }
 
-/// What is to know about the runs that did not pass; those that ended alike together.
+/// What is to know about the runs beyond a pass; those that ended alike together.
 fn details(name: &str, runs: &[&RunResult], colour: Colour) -> String {
     let mut alike: Vec<Vec<&RunResult>> = Vec::new();
-    for run in runs
-        .iter()
-        .filter(|run| run.judgement.verdict != Verdict::Pass)
-    {
+    for run in runs.iter().filter(|run| !detail(run).is_empty()) {
         let is_alike = |others: &Vec<&RunResult>| {
             others.first().is_some_and(|other| {
                 other.judgement.verdict == run.judgement.verdict

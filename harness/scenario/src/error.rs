@@ -88,19 +88,21 @@ impl Mistake {
         }
     }
 
+    /// The same mistake, with one more thing that is allowed.
+    pub(crate) fn or(self, other: &str) -> Self {
+        let allowed = self.allowed.map_or_else(
+            || other.to_owned(),
+            |allowed| format!("{allowed}, or {other}"),
+        );
+        Self {
+            allowed: Some(allowed),
+            ..self
+        }
+    }
+
     /// A name that is none of `allowed`: says so, names the nearest, and tells a planned name from a misspelt one.
     pub(crate) fn unknown_name(place: Place, kind: &str, name: &str, allowed: &[&str]) -> Self {
-        let message = if name.is_empty() {
-            "a value is missing".to_owned()
-        } else if PLANNED.contains(&name) {
-            format!("{kind} `{name}` is unsupported in this version")
-        } else {
-            match nearest(name, allowed) {
-                Some(near) => format!("unknown {kind} `{name}` (did you mean `{near}`?)"),
-                None => format!("unknown {kind} `{name}`"),
-            }
-        };
-        Self::new(place, message).allow(allowed.join(", "))
+        Self::new(place, unknown(kind, name, allowed)).allow(some_of(allowed))
     }
 
     fn allowed_clause(&self) -> String {
@@ -111,21 +113,32 @@ impl Mistake {
     }
 }
 
-/// Names the project plans for modes, queues and bodies.
-const PLANNED: [&str; 12] = [
-    "alloc",
-    "async",
-    "deferrable",
-    "hrtimer",
-    "initcall",
-    "kthread",
-    "own-bh",
-    "probe",
-    "rcu",
-    "system-bh",
-    "system-freezable",
-    "work",
-];
+/// Modes the project plans.
+const PLANNED_MODES: [&str; 2] = ["initcall", "rcu"];
+
+/// Says that a name is none of `allowed`, and which of them may be meant.
+pub(crate) fn unknown(kind: &str, name: &str, allowed: &[&str]) -> String {
+    if name.is_empty() {
+        "a value is missing".to_owned()
+    } else if kind == "mode" && PLANNED_MODES.contains(&name) {
+        format!("{kind} `{name}` is unsupported in this version")
+    } else {
+        match nearest(name, allowed) {
+            Some(near) => format!("unknown {kind} `{name}` (did you mean `{near}`?)"),
+            None => format!("unknown {kind} `{name}`"),
+        }
+    }
+}
+
+/// A list of names that stays readable however many there are.
+pub(crate) fn some_of(names: &[&str]) -> String {
+    const MOST: usize = 24;
+    let shown = names.get(..MOST).unwrap_or(names).join(", ");
+    match names.len().checked_sub(MOST) {
+        None | Some(0) => shown,
+        Some(more) => format!("{shown} and {more} more"),
+    }
+}
 
 /// A message fit for one line of a terminal: control characters escaped, and not longer than a few lines.
 fn printable(message: &str) -> String {
@@ -155,7 +168,9 @@ fn nearest<'a>(name: &str, allowed: &[&'a str]) -> Option<&'a str> {
         .iter()
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), *candidate))
         .min()
+        // A name of one letter is as near to any other: something has to be alike.
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
+        .filter(|(distance, candidate)| *distance < candidate.len())
         .map(|(_, candidate)| candidate)
 }
 
@@ -169,6 +184,7 @@ mod tests {
         assert_eq!(nearest("delya", &allowed), Some("delay"));
         assert_eq!(nearest("max_active", &allowed), Some("max-active"));
         assert_eq!(nearest("priority", &allowed), None);
+        assert_eq!(nearest("a", &["b", "c"]), None);
         assert_eq!(nearest(&"x".repeat(100_000), &allowed), None);
     }
 

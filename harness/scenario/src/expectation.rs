@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Nanos, Percentile};
+use crate::{Errno, Level, Load, Nanos, Percentile};
 
 /// One entry of `expect`. The phase it is about is always filled in and exists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,14 @@ pub enum Expectation {
     Leaks(LeaksExpectation),
     /// That the load is refused.
     Load(LoadExpectation),
+    /// What items end with.
+    Error(ErrorExpectation),
+    /// How often each item is started.
+    Attempts(AttemptsExpectation),
+    /// What the kernel log says.
+    Log(LogExpectation),
+    /// The initcall level that items are armed at.
+    Level(LevelExpectation),
 }
 
 /// See [`Expectation::Count`].
@@ -45,6 +53,8 @@ pub struct CountExpectation {
     pub phase: String,
     /// What is counted.
     pub of: CountOf,
+    /// The ids of the items it is about, none twice; `None` for all of the phase, and for a function.
+    pub items: Option<Vec<u32>>,
     /// How many there may be.
     pub bounds: CountBounds,
 }
@@ -59,6 +69,8 @@ pub enum CountOf {
     Queued,
     /// Items that started.
     Started,
+    /// Every time an item was to be called again.
+    Retried,
     /// Items that ended.
     Ended,
     /// Items that were cancelled.
@@ -101,6 +113,8 @@ pub struct IntervalExpectation {
     pub from: ItemEvent,
     /// The event that ends the interval.
     pub to: ItemEvent,
+    /// The ids of the items it is about, none twice; `None` for all of the phase.
+    pub items: Option<Vec<u32>>,
     /// What holds for every item.
     pub each: Bounds,
     /// What holds for percentiles over all items.
@@ -111,10 +125,12 @@ pub struct IntervalExpectation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LatenessExpectation {
-    /// The phase's name; its mode is delayed.
+    /// The phase's name.
     pub phase: String,
     /// `Queued` or `Started`.
     pub of: ItemEvent,
+    /// The ids of the items it is about, none twice; `None` for all of the phase. Each of them has a delay.
+    pub items: Option<Vec<u32>>,
     /// What holds for every item.
     pub each: Bounds,
     /// What holds for percentiles over all items.
@@ -129,6 +145,8 @@ pub struct DurationExpectation {
     pub phase: String,
     /// Whose duration.
     pub of: DurationOf,
+    /// The ids of the items it is about, none twice; `None` for all of the phase, for init and for a function.
+    pub items: Option<Vec<u32>>,
     /// What holds for each duration.
     pub each: Bounds,
     /// What holds for percentiles over all durations; empty for init.
@@ -169,6 +187,8 @@ pub struct WindowExpectation {
 pub struct ConcurrencyExpectation {
     /// The phase's name.
     pub phase: String,
+    /// The ids of the items it is about, none twice; `None` for all of the phase.
+    pub items: Option<Vec<u32>>,
     /// How many items may run at one time at most.
     pub bounds: CountBounds,
 }
@@ -218,6 +238,52 @@ pub struct LoadExpectation {
     pub error: Errno,
 }
 
+/// See [`Expectation::Error`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ErrorExpectation {
+    /// The phase's name.
+    pub phase: String,
+    /// The ids of the items it is about, none twice; `None` for all of the phase.
+    pub items: Option<Vec<u32>>,
+    /// What each of them ends with; `None` for success.
+    pub equals: Option<Errno>,
+}
+
+/// See [`Expectation::Level`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LevelExpectation {
+    /// The phase's name; it is a boot.
+    pub phase: String,
+    /// The ids of the items it is about, none twice; `None` for all of the phase.
+    pub items: Option<Vec<u32>>,
+    /// The level at which each of them is armed.
+    pub equals: Level,
+}
+
+/// See [`Expectation::Attempts`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct AttemptsExpectation {
+    /// The phase's name.
+    pub phase: String,
+    /// The ids of the items it is about, none twice; `None` for all of the phase.
+    pub items: Option<Vec<u32>>,
+    /// How often each of them may be started.
+    pub bounds: CountBounds,
+}
+
+/// See [`Expectation::Log`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LogExpectation {
+    /// A part of a line.
+    pub contains: String,
+    /// How many lines of the kernel log may contain it.
+    pub bounds: CountBounds,
+}
+
 /// An event in an item's life, in the order an item goes through them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -238,6 +304,10 @@ pub enum ItemEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Point {
+    /// The guest's clock begins: the kernel boots. Of a boot only.
+    Boot,
+    /// The first process runs. Of a boot only.
+    FirstProcess,
     /// Just before `finit_module`.
     Load,
     /// The kernel calls the module's init.
@@ -294,35 +364,6 @@ pub struct CountBounds {
     pub at_most: Option<u64>,
 }
 
-/// An error number that loading a module may end with.
-///
-/// Source: `include/uapi/asm-generic/errno-base.h`, Linux 7.3.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Errno {
-    /// Operation not permitted.
-    EPERM,
-    /// No such file or directory; a symbol the module needs is missing.
-    ENOENT,
-    /// No such device or address.
-    ENXIO,
-    /// Exec format error; the file is no module for this kernel.
-    ENOEXEC,
-    /// Resource temporarily unavailable.
-    EAGAIN,
-    /// Out of memory.
-    ENOMEM,
-    /// Device or resource busy.
-    EBUSY,
-    /// The module is already loaded.
-    EEXIST,
-    /// No such device.
-    ENODEV,
-    /// Invalid argument; a module parameter was refused.
-    EINVAL,
-    /// Value out of range; a module parameter does not fit its type.
-    ERANGE,
-}
-
 impl Expectation {
     /// The phase this is about; `None` for those about several phases or the whole run.
     #[must_use]
@@ -336,7 +377,10 @@ impl Expectation {
             Self::Window(expected) => Some(&expected.phase),
             Self::Concurrency(expected) => Some(&expected.phase),
             Self::Load(expected) => Some(&expected.phase),
-            Self::Difference(_) | Self::Leaks(_) => None,
+            Self::Error(expected) => Some(&expected.phase),
+            Self::Attempts(expected) => Some(&expected.phase),
+            Self::Level(expected) => Some(&expected.phase),
+            Self::Difference(_) | Self::Leaks(_) | Self::Log(_) => None,
         }
     }
 }
@@ -397,7 +441,9 @@ impl fmt::Display for ItemEvent {
 
 impl Point {
     /// Every point, in order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
+        Self::Boot,
+        Self::FirstProcess,
         Self::Load,
         Self::InitStart,
         Self::InitEnd,
@@ -412,10 +458,32 @@ impl Point {
         Self::Unloaded,
     ];
 
+    /// Whether a phase has it whose workload is in the kernel's image, or a module.
+    #[must_use]
+    pub const fn is_of(self, load: Load) -> bool {
+        match self {
+            Self::Boot | Self::FirstProcess => matches!(load, Load::BuiltIn),
+            Self::Load
+            | Self::InitStart
+            | Self::InitEnd
+            | Self::Trigger
+            | Self::Unload
+            | Self::Unloaded => matches!(load, Load::Module),
+            Self::FirstArmed
+            | Self::LastArmed
+            | Self::FirstStarted
+            | Self::LastStarted
+            | Self::FirstEnded
+            | Self::LastEnded => true,
+        }
+    }
+
     /// The name in scenario files.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Boot => "boot",
+            Self::FirstProcess => "first-process",
             Self::Load => "load",
             Self::InitStart => "init-start",
             Self::InitEnd => "init-end",
@@ -438,65 +506,6 @@ impl fmt::Display for Point {
     }
 }
 
-impl Errno {
-    /// Every number a scenario can name, in order.
-    pub const ALL: [Self; 11] = [
-        Self::EPERM,
-        Self::ENOENT,
-        Self::ENXIO,
-        Self::ENOEXEC,
-        Self::EAGAIN,
-        Self::ENOMEM,
-        Self::EBUSY,
-        Self::EEXIST,
-        Self::ENODEV,
-        Self::EINVAL,
-        Self::ERANGE,
-    ];
-
-    /// The name in scenario files.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::EPERM => "EPERM",
-            Self::ENOENT => "ENOENT",
-            Self::ENXIO => "ENXIO",
-            Self::ENOEXEC => "ENOEXEC",
-            Self::EAGAIN => "EAGAIN",
-            Self::ENOMEM => "ENOMEM",
-            Self::EBUSY => "EBUSY",
-            Self::EEXIST => "EEXIST",
-            Self::ENODEV => "ENODEV",
-            Self::EINVAL => "EINVAL",
-            Self::ERANGE => "ERANGE",
-        }
-    }
-
-    /// The number, positive.
-    #[must_use]
-    pub const fn number(self) -> i32 {
-        match self {
-            Self::EPERM => 1,
-            Self::ENOENT => 2,
-            Self::ENXIO => 6,
-            Self::ENOEXEC => 8,
-            Self::EAGAIN => 11,
-            Self::ENOMEM => 12,
-            Self::EBUSY => 16,
-            Self::EEXIST => 17,
-            Self::ENODEV => 19,
-            Self::EINVAL => 22,
-            Self::ERANGE => 34,
-        }
-    }
-}
-
-impl fmt::Display for Errno {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// One line, such as `main: lateness of queued: each at least 0ns, at most 8ms`.
 impl fmt::Display for Expectation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -504,18 +513,28 @@ impl fmt::Display for Expectation {
             write!(f, "{phase}: ")?;
         }
         match self {
-            Self::Count(expected) => write!(f, "count of {}: {}", expected.of, expected.bounds),
+            Self::Count(expected) => {
+                write!(f, "count of {}", expected.of)?;
+                write_items(f, expected.items.as_deref())?;
+                write!(f, ": {}", expected.bounds)
+            }
             Self::Order(expected) => write!(f, "order by {}: {}", expected.by, expected.ids),
             Self::Interval(expected) => {
-                write!(f, "interval from {} to {}: ", expected.from, expected.to)?;
+                write!(f, "interval from {} to {}", expected.from, expected.to)?;
+                write_items(f, expected.items.as_deref())?;
+                f.write_str(": ")?;
                 write_spread(f, expected.each, &expected.percentiles, None)
             }
             Self::Lateness(expected) => {
-                write!(f, "lateness of {}: ", expected.of)?;
+                write!(f, "lateness of {}", expected.of)?;
+                write_items(f, expected.items.as_deref())?;
+                f.write_str(": ")?;
                 write_spread(f, expected.each, &expected.percentiles, None)
             }
             Self::Duration(expected) => {
-                write!(f, "duration of {}: ", expected.of)?;
+                write!(f, "duration of {}", expected.of)?;
+                write_items(f, expected.items.as_deref())?;
+                f.write_str(": ")?;
                 write_spread(f, expected.each, &expected.percentiles, expected.total_max)
             }
             Self::Window(expected) => {
@@ -525,7 +544,11 @@ impl fmt::Display for Expectation {
                     expected.from, expected.to, expected.bounds
                 )
             }
-            Self::Concurrency(expected) => write!(f, "concurrency: {}", expected.bounds),
+            Self::Concurrency(expected) => {
+                f.write_str("concurrency")?;
+                write_items(f, expected.items.as_deref())?;
+                write!(f, ": {}", expected.bounds)
+            }
             Self::Difference(expected) => {
                 let (first, second) = &expected.between;
                 write!(
@@ -536,7 +559,40 @@ impl fmt::Display for Expectation {
             }
             Self::Leaks(expected) => write!(f, "leaks: {}", expected.bounds),
             Self::Load(expected) => write!(f, "load: refused with {}", expected.error),
+            Self::Error(expected) => {
+                f.write_str("error")?;
+                write_items(f, expected.items.as_deref())?;
+                match expected.equals {
+                    Some(error) => write!(f, ": equals {error}"),
+                    None => f.write_str(": equals none"),
+                }
+            }
+            Self::Attempts(expected) => {
+                f.write_str("attempts")?;
+                write_items(f, expected.items.as_deref())?;
+                write!(f, ": {}", expected.bounds)
+            }
+            Self::Level(expected) => {
+                f.write_str("level")?;
+                write_items(f, expected.items.as_deref())?;
+                write!(f, ": equals {}", expected.equals.as_str())
+            }
+            Self::Log(expected) => {
+                write!(
+                    f,
+                    "log contains {:?}: {}",
+                    expected.contains, expected.bounds
+                )
+            }
         }
+    }
+}
+
+/// Writes which items an expectation is about, unless it is about all.
+fn write_items(f: &mut fmt::Formatter<'_>, items: Option<&[u32]>) -> fmt::Result {
+    match items {
+        Some(ids) => write!(f, " for items {ids:?}"),
+        None => Ok(()),
     }
 }
 
@@ -585,6 +641,7 @@ impl fmt::Display for CountOf {
             Self::Armed => f.write_str("armed"),
             Self::Queued => f.write_str("queued"),
             Self::Started => f.write_str("started"),
+            Self::Retried => f.write_str("retried"),
             Self::Ended => f.write_str("ended"),
             Self::Cancelled => f.write_str("cancelled"),
             Self::Function(name) => f.write_str(name),

@@ -39,7 +39,28 @@ pub(crate) struct Choice<T> {
     pub(crate) value: Option<Located<T>>,
 }
 
-/// The name of an order, or a list of ids.
+/// What an action is given.
+#[derive(Debug)]
+pub(crate) enum ActionValue {
+    Text(Text),
+    Modify(Located<ModifyBlock>),
+}
+
+/// `name`, or `{ name: value }`; the name tells the shape of the value.
+#[derive(Debug)]
+pub(crate) struct ActionBlock {
+    pub(crate) name: String,
+    pub(crate) value: Option<ActionValue>,
+}
+
+/// An action, or a list of actions.
+#[derive(Debug)]
+pub(crate) enum BodyBlock {
+    One(ActionBlock),
+    Listed(List<ActionBlock>),
+}
+
+/// The name of an order, or a list of ids or names.
 #[derive(Debug)]
 pub(crate) enum IdsBlock {
     Named(String),
@@ -56,6 +77,7 @@ pub(crate) struct ScenarioFile {
     pub(crate) deadline: Given<String>,
     pub(crate) workload: Given<WorkloadBlock>,
     pub(crate) until: Given<Choice<String>>,
+    pub(crate) load: Given<String>,
     pub(crate) phases: Given<List<PhaseBlock>>,
     pub(crate) expect: Given<List<ExpectBlock>>,
 }
@@ -89,13 +111,52 @@ pub(crate) struct PhaseBlock {
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(crate) struct WorkloadBlock {
     pub(crate) mode: Given<String>,
-    pub(crate) arrangement: Given<String>,
     pub(crate) items: Given<String>,
+    pub(crate) body: Given<BodyBlock>,
     pub(crate) delay: Given<String>,
     pub(crate) step: Given<String>,
-    pub(crate) body: Given<Choice<String>>,
+    pub(crate) arrangement: Given<String>,
     pub(crate) queue: Given<Choice<OwnQueueBlock>>,
+    pub(crate) cpu: Given<String>,
+    pub(crate) runs: Given<String>,
+    pub(crate) defer: Given<String>,
+    pub(crate) async_probe: Given<String>,
+    pub(crate) plan: Given<List<PlannedItemBlock>>,
+    pub(crate) queues: Given<List<QueueBlock>>,
     pub(crate) start: Given<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct PlannedItemBlock {
+    pub(crate) name: Given<String>,
+    pub(crate) mode: Given<String>,
+    pub(crate) body: Given<BodyBlock>,
+    pub(crate) delay: Given<String>,
+    pub(crate) queue: Given<Choice<OwnQueueBlock>>,
+    pub(crate) cpu: Given<String>,
+    pub(crate) runs: Given<String>,
+    pub(crate) defer: Given<String>,
+    pub(crate) async_probe: Given<String>,
+    pub(crate) after: Given<Vec<Text>>,
+    pub(crate) suppliers: Given<Vec<Text>>,
+    pub(crate) level: Given<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct QueueBlock {
+    pub(crate) name: Given<String>,
+    pub(crate) flags: Given<Vec<Text>>,
+    pub(crate) max_active: Given<String>,
+    pub(crate) affinity_scope: Given<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct ModifyBlock {
+    pub(crate) item: Given<String>,
+    pub(crate) delay: Given<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -118,12 +179,17 @@ pub(crate) struct ExpectBlock {
     pub(crate) difference: Given<DifferenceBlock>,
     pub(crate) leaks: Given<LeaksBlock>,
     pub(crate) load: Given<LoadBlock>,
+    pub(crate) error: Given<ErrorBlock>,
+    pub(crate) attempts: Given<AttemptsBlock>,
+    pub(crate) log: Given<LogBlock>,
+    pub(crate) level: Given<LevelBlock>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(crate) struct CountBlock {
     pub(crate) phase: Given<String>,
+    pub(crate) items: Given<Vec<Text>>,
     pub(crate) of: Given<Choice<String>>,
     pub(crate) equals: Given<String>,
     pub(crate) at_least: Given<String>,
@@ -142,6 +208,7 @@ pub(crate) struct OrderBlock {
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(crate) struct IntervalBlock {
     pub(crate) phase: Given<String>,
+    pub(crate) items: Given<Vec<Text>>,
     pub(crate) from: Given<String>,
     pub(crate) to: Given<String>,
     pub(crate) min: Given<String>,
@@ -153,6 +220,7 @@ pub(crate) struct IntervalBlock {
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(crate) struct LatenessBlock {
     pub(crate) phase: Given<String>,
+    pub(crate) items: Given<Vec<Text>>,
     pub(crate) of: Given<String>,
     pub(crate) min: Given<String>,
     pub(crate) max: Given<String>,
@@ -171,6 +239,7 @@ pub(crate) struct PercentileBlock {
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(crate) struct DurationBlock {
     pub(crate) phase: Given<String>,
+    pub(crate) items: Given<Vec<Text>>,
     pub(crate) of: Given<Choice<String>>,
     pub(crate) min: Given<String>,
     pub(crate) max: Given<String>,
@@ -192,6 +261,7 @@ pub(crate) struct WindowBlock {
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(crate) struct ConcurrencyBlock {
     pub(crate) phase: Given<String>,
+    pub(crate) items: Given<Vec<Text>>,
     pub(crate) equals: Given<String>,
     pub(crate) at_least: Given<String>,
     pub(crate) at_most: Given<String>,
@@ -236,6 +306,41 @@ pub(crate) struct LoadBlock {
     pub(crate) error: Given<String>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct ErrorBlock {
+    pub(crate) phase: Given<String>,
+    pub(crate) items: Given<Vec<Text>>,
+    pub(crate) equals: Given<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct LevelBlock {
+    pub(crate) phase: Given<String>,
+    pub(crate) items: Given<Vec<Text>>,
+    pub(crate) equals: Given<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct AttemptsBlock {
+    pub(crate) phase: Given<String>,
+    pub(crate) items: Given<Vec<Text>>,
+    pub(crate) equals: Given<String>,
+    pub(crate) at_least: Given<String>,
+    pub(crate) at_most: Given<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct LogBlock {
+    pub(crate) contains: Given<String>,
+    pub(crate) equals: Given<String>,
+    pub(crate) at_least: Given<String>,
+    pub(crate) at_most: Given<String>,
+}
+
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Given<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Located::deserialize(deserializer).map(|located| Self(Some(located)))
@@ -245,6 +350,18 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Given<T> {
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Choice<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ChoiceVisitor(PhantomData))
+    }
+}
+
+impl<'de> Deserialize<'de> for ActionBlock {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ActionVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for BodyBlock {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(BodyVisitor)
     }
 }
 
@@ -301,16 +418,82 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ChoiceVisitor<T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Choice<T>, A::Error> {
-        let Some(name) = map.next_key()? else {
+        let Some(name) = map.next_key::<String>()? else {
             return Ok(Choice::bare(String::new()));
         };
         let value = Some(map.next_value()?);
-        match map.next_key::<String>()? {
-            None => Ok(Choice { name, value }),
-            Some(second) => Err(A::Error::custom(format_args!(
-                "`{second}` stands beside `{name}`, but only one key may be given"
-            ))),
+        has_one_key(&name, map)?;
+        Ok(Choice { name, value })
+    }
+}
+
+/// Refuses a second key in a map whose first one has been read.
+fn has_one_key<'de, A: MapAccess<'de>>(first: &str, mut map: A) -> Result<(), A::Error> {
+    match map.next_key::<String>()? {
+        None => Ok(()),
+        Some(second) => Err(A::Error::custom(format_args!(
+            "`{second}` stands beside `{first}`, but only one key may be given"
+        ))),
+    }
+}
+
+struct ActionVisitor;
+
+impl ActionBlock {
+    fn bare(name: String) -> Self {
+        Self { name, value: None }
+    }
+}
+
+impl<'de> Visitor<'de> for ActionVisitor {
+    type Value = ActionBlock;
+
+    visit_scalars_as_names!(ActionBlock::bare, ActionBlock);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an action, that is a name or one `name: value`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ActionBlock, A::Error> {
+        let Some(name) = map.next_key::<String>()? else {
+            return Ok(ActionBlock::bare(String::new()));
+        };
+        let value = Some(match name.as_str() {
+            "modify" => ActionValue::Modify(map.next_value()?),
+            _ => ActionValue::Text(map.next_value()?),
+        });
+        has_one_key(&name, map)?;
+        Ok(ActionBlock { name, value })
+    }
+}
+
+struct BodyVisitor;
+
+impl BodyBlock {
+    fn bare(name: String) -> Self {
+        Self::One(ActionBlock::bare(name))
+    }
+}
+
+impl<'de> Visitor<'de> for BodyVisitor {
+    type Value = BodyBlock;
+
+    visit_scalars_as_names!(BodyBlock::bare, BodyBlock);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an action, that is a name or one `name: value`, or a list of actions")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<BodyBlock, A::Error> {
+        ActionVisitor.visit_map(map).map(BodyBlock::One)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<BodyBlock, A::Error> {
+        let mut actions = Vec::new();
+        while let Some(action) = list.next_element()? {
+            actions.push(action);
         }
+        Ok(BodyBlock::Listed(actions))
     }
 }
 
@@ -322,7 +505,7 @@ impl<'de> Visitor<'de> for IdsVisitor {
     visit_scalars_as_names!(IdsBlock::Named, IdsBlock);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ascending, descending, or a list of item ids")
+        f.write_str("ascending, descending, or a list of items")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<IdsBlock, A::Error> {

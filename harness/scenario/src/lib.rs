@@ -7,7 +7,7 @@
 //! Pure: no I/O, no clock, no panic on any input. Runs nothing and judges nothing.
 //!
 //! ```
-//! use deferinit_scenario::{Body, Nanos, parse};
+//! use deferinit_scenario::{Action, Nanos, parse};
 //!
 //! let file = b"
 //! summary: Delayed work runs no earlier than asked.
@@ -20,7 +20,8 @@
 //!   - lateness: { of: started, min: 0ms }
 //! ";
 //! let scenario = parse("delayed-work/example", file)?;
-//! assert_eq!(scenario.phases[0].workload.body, Body::Spin(Nanos(200_000)));
+//! let item = scenario.phases[0].workload.work_of(0).expect("item 0 of 4");
+//! assert_eq!(item.body, [Action::Spin(Nanos(200_000))]);
 //!
 //! let misspelt = b"
 //! summary: Delayed work runs no earlier than asked.
@@ -46,18 +47,29 @@
 //! | `workload`, `until` | the only phase, `main`: see [`Workload`] and [`Until`] | `until: done` |
 //! | `phases` | instead of these, a list of `name`, `workload`, `until` | |
 //! | `expect` | a list of expectations, each one key: see [`Expectation`] | required |
+//!
+//! A `workload` is a number of items that are all alike, see [`Uniform`], or a `plan` of items with names, see
+//! [`PlannedItem`]; either may have `queues`, see [`OwnQueue`], and `start`. What the module would refuse, or what
+//! would never end where its phase waits for the end, is a mistake.
 
 #![forbid(unsafe_code)]
 
+mod endings;
+mod errno;
 mod error;
 mod expectation;
 mod file;
+mod graph;
 mod lower;
+mod parameters;
+mod random;
+mod rules;
 mod scenario;
 mod units;
 mod workload;
 mod yaml;
 
+pub use errno::Errno;
 pub use error::{Error, Place};
 pub use expectation::*;
 pub use scenario::*;

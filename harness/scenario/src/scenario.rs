@@ -5,6 +5,8 @@
 //! In: made by [`crate::parse`], which validates it. Out: plain values; as JSON this is plan.json.
 //! Does not parse (`file`), does not validate (`lower`).
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Bytes, Expectation, Nanos, Workload};
@@ -26,6 +28,8 @@ pub struct Scenario {
     pub machine: Machine,
     /// What is recorded.
     pub trace: Trace,
+    /// Where the kernel has the workload from, in all phases.
+    pub load: Load,
     /// One or more loads of the module, in order; names are unique.
     pub phases: Vec<Phase>,
     /// Guest time the whole plan may take.
@@ -71,7 +75,7 @@ pub struct Trace {
     pub buffer: Bytes,
 }
 
-/// One load of the module with one workload, and its unload.
+/// One load of the module with one workload, and its unload; or one boot with the workload in the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Phase {
@@ -81,6 +85,17 @@ pub struct Phase {
     pub workload: Workload,
     /// When the module is unloaded.
     pub until: Until,
+}
+
+/// Where the kernel has the workload from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Load {
+    /// A module that is loaded.
+    #[default]
+    Module,
+    /// The kernel's image: each phase is a boot of its own, and its items are armed by initcalls.
+    BuiltIn,
 }
 
 /// When a phase's module is unloaded.
@@ -94,7 +109,30 @@ pub enum Until {
     Hold(Nanos),
 }
 
+impl Load {
+    /// The name in scenario files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Module => "module",
+            Self::BuiltIn => "built-in",
+        }
+    }
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 impl Scenario {
+    /// Whether the workload is in the kernel's image, so that each phase is a boot.
+    #[must_use]
+    pub fn is_built_in(&self) -> bool {
+        self.load == Load::BuiltIn
+    }
+
     /// The phase with this name.
     #[must_use]
     pub fn phase(&self, name: &str) -> Option<&Phase> {

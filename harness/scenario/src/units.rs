@@ -116,7 +116,12 @@ const TIME_UNITS: [(&str, u64); 4] = [
 ];
 
 /// Units of memory, smallest first, in bytes.
-const SIZE_UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+const SIZE_UNITS: [(&str, u64); 4] = [
+    ("B", 1),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+];
 
 /// Thousandths in one percent.
 const PER_PERCENT: u64 = 1_000;
@@ -140,7 +145,7 @@ impl Nanos {
 
 impl Bytes {
     /// What a size may look like, for error messages.
-    pub const ALLOWED: &'static str = "a number and its unit, KiB, MiB or GiB, such as 64MiB";
+    pub const ALLOWED: &'static str = "a number and its unit, B, KiB, MiB or GiB, such as 64MiB";
 }
 
 impl Percentile {
@@ -211,7 +216,7 @@ impl fmt::Display for Bytes {
             .find(|(_, size)| self.0 >= *size && self.0.is_multiple_of(*size));
         match unit {
             Some((name, size)) => write!(f, "{}{name}", self.0 / size),
-            None => write!(f, "{} bytes", self.0),
+            None => f.write_str("0B"),
         }
     }
 }
@@ -412,6 +417,7 @@ mod tests {
     #[test]
     fn sizes_are_exact_and_print_as_they_parse() {
         for (text, expected, printed) in [
+            ("10B", 10, "10B"),
             ("64KiB", 64 << 10, "64KiB"),
             ("1024KiB", 1 << 20, "1MiB"),
             ("1.5GiB", 3 << 29, "1536MiB"),
@@ -419,7 +425,7 @@ mod tests {
             assert_eq!(text.parse(), Ok(Bytes(expected)), "{text}");
             assert_eq!(Bytes(expected).to_string(), printed);
         }
-        assert_eq!(Bytes(10).to_string(), "10 bytes");
+        assert_eq!(Bytes(0).to_string(), "0B");
         for (text, expected) in [
             ("64", "`64` has no unit"),
             ("64MB", "`64MB` has the unknown unit `MB`"),

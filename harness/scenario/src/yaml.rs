@@ -34,10 +34,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Located<T> {
     }
 }
 
-/// The most nodes (scalars, lists, maps) a file may have: several times what the largest workable scenario needs.
-const MAX_NODES: usize = 10_000;
+/// The most nodes (scalars, lists, maps) a file may have: about 20 for each item of the largest plan.
+const MAX_NODES: usize = 80_000;
 
-/// The deepest nesting: `expect` > entry > `interval` > `percentiles` > entry is 6.
+/// The deepest nesting: file > `phases` > entry > `workload` > `plan` > item > `body` > action > `modify` is 9.
 const MAX_DEPTH: usize = 12;
 
 /// What to write instead of anchors, aliases and merge keys.

@@ -11,28 +11,29 @@
 use std::collections::BTreeMap;
 
 use deferinit_ftrace::capture::{Capture, Tally};
-use deferinit_ftrace::format::FieldError;
 use deferinit_ftrace::record::{Event, FieldAccess, Record};
 use deferinit_ftrace::stats::Stats;
 use deferinit_ftrace::symbols::Symbols;
 
 use crate::calls::{Calls, Entry, Exit};
 use crate::functions::Functions;
+use crate::item::Occurrence;
 use crate::leaks::parse_leaks;
+use crate::log::Log;
 use crate::marker::{Marker, markers};
 use crate::phase::{PhaseState, Step};
 use crate::splats::find_splats;
 use crate::{
-    Anomalies, Armed, Ending, FinishCause, FormatVersion, Integrity, Item, ItemEvent, MAX_ITEMS,
-    Moment, Queued, Returned, Timeline, TraceNanos,
+    Anomalies, Ending, FinishCause, FormatVersion, Integrity, MAX_ITEMS, Moment, Returned,
+    Timeline, TraceNanos,
 };
 
 /// Most phases one trace may hold; each takes memory of its own.
 pub const MAX_PHASES: usize = 256;
 
-/// How far an event's `time_ns` may lie behind its record's timestamp: it is read just before the record is written,
-/// and only the clocks of two CPUs can differ between.
-const CLOCK_SKEW: u64 = 1_000_000;
+/// How far an event's `time_ns` and its record's timestamp may differ: the one is read just before the other, and only
+/// the clocks of two CPUs can differ between.
+pub(crate) const CLOCK_SKEW: u64 = 1_000_000;
 
 /// What a run left beside its records.
 #[derive(Debug, Clone)]
@@ -47,12 +48,24 @@ pub struct Run<'a> {
     pub dmesg: &'a str,
     /// The text of `kmemleak` after the last unload; none if no scan was made.
     pub kmemleak: Option<&'a str>,
+    /// The module's own record of each phase, by the phase's name: the text of its file `results`.
+    pub results: &'a BTreeMap<String, String>,
 }
 
 /// Builds the timeline of one run: decodes `capture`, names addresses by `symbols`, and adds what else the run left.
+///
+/// `boot` names the phase that the boot itself is, if the workload is in the kernel's image.
 #[must_use]
-pub fn build(capture: &Capture<'_>, symbols: &Symbols, run: Run<'_>) -> Timeline {
-    let mut assembly = Assembly::new(symbols);
+pub fn build(
+    capture: &Capture<'_>,
+    symbols: &Symbols,
+    boot: Option<&str>,
+    run: Run<'_>,
+) -> Timeline {
+    let mut assembly = match boot {
+        Some(name) => Assembly::of_boot(symbols, name),
+        None => Assembly::new(symbols),
+    };
     let mut records = capture.records();
     for record in records.by_ref() {
         assembly.add(&record);
@@ -69,6 +82,10 @@ pub struct Assembly<'a> {
     in_phase: bool,
     /// The agent's pid: the writer of the first marker.
     agent: Option<i32>,
+    /// The phase that the boot itself is, if the workload is in the kernel's image.
+    boot: Option<&'a str>,
+    /// The initcall level of a boot.
+    level: Option<String>,
     calls: Calls,
     functions: Functions,
     anomalies: Anomalies,
@@ -86,12 +103,23 @@ impl<'a> Assembly<'a> {
             phases: Vec::new(),
             in_phase: false,
             agent: None,
+            boot: None,
+            level: None,
             calls: Calls::default(),
             functions: Functions::default(),
             anomalies: Anomalies::default(),
             first: None,
             last: None,
             records: 0,
+        }
+    }
+
+    /// The same for a boot with the workload in the kernel's image: the phase `name` begins with the first record.
+    #[must_use]
+    pub fn of_boot(symbols: &'a Symbols, name: &'a str) -> Self {
+        Self {
+            boot: Some(name),
+            ..Self::new(symbols)
         }
     }
 
@@ -104,6 +132,10 @@ impl<'a> Assembly<'a> {
             pid: record.pid,
             recorded: at,
         };
+        if let Some(name) = self.boot.filter(|_| self.phases.is_empty()) {
+            self.phases.push(PhaseState::boot(name, moment));
+            self.in_phase = true;
+        }
         self.records = self.records.saturating_add(1);
         self.first = Some(self.first.map_or(at, |first| first.min(at)));
         self.last = Some(self.last.map_or(at, |last| last.max(at)));
@@ -162,12 +194,15 @@ impl<'a> Assembly<'a> {
                 Vec::new()
             })
         });
+        self.note_missing_records(&run);
         let mut functions = self.functions.finish(self.symbols, &mut self.anomalies);
         let mut phases = Vec::with_capacity(self.phases.len());
         for (index, phase) in self.phases.into_iter().enumerate() {
             let calls = functions.remove(&Some(index)).unwrap_or_default();
-            phases.push(phase.finish(calls, &mut self.anomalies));
+            let record = run.results.get(phase.name()).map(String::as_str);
+            phases.push(phase.finish(calls, record, &mut self.anomalies));
         }
+        let log = Log::read(run.dmesg);
         Timeline {
             format_version: FormatVersion,
             ending: run.ending,
@@ -180,7 +215,34 @@ impl<'a> Assembly<'a> {
             phases,
             functions: functions.remove(&None).unwrap_or_default(),
             splats: find_splats(run.dmesg),
+            log_lines: log.lines,
+            log_cut: log.is_cut,
             leaks,
+        }
+    }
+
+    /// The module's record of a phase and the marker that the agent reads it after go together. A guest that died has
+    /// handed over none.
+    fn note_missing_records(&mut self, run: &Run<'_>) {
+        for phase in &self.phases {
+            let name = phase.name();
+            match (phase.results(), run.results.contains_key(name)) {
+                (Some(marker), false) if run.ending == Ending::Complete => self.anomalies.note(
+                    Some(marker),
+                    format!("the module's record of phase {name} is missing"),
+                ),
+                (None, true) => self.anomalies.note(
+                    Some(phase.begin()),
+                    format!("phase {name} has the module's record but no marker results"),
+                ),
+                _ => {}
+            }
+        }
+        for name in run.results.keys() {
+            if !self.phases.iter().any(|phase| phase.name() == name) {
+                let message = format!("the module's record of phase {name:?} belongs to no phase");
+                self.anomalies.note(None, message);
+            }
         }
     }
 
@@ -208,8 +270,18 @@ impl<'a> Assembly<'a> {
     }
 
     fn marker(&mut self, marker: &Marker<'_>, moment: Moment) {
-        // The agent's supervisor, another thread, reports the deadline: the one that runs the phases is stuck.
-        let by_supervisor = *marker == Marker::Finish(FinishCause::Deadline);
+        // The agent's supervisor, another thread, reports the deadline and what is there then: the one that runs the
+        // phases is stuck.
+        let is_past_deadline = self.in_phase
+            && self
+                .phases
+                .last()
+                .is_some_and(|phase| phase.step().is_past_deadline());
+        let by_supervisor = match marker {
+            Marker::Finish(FinishCause::Deadline) => true,
+            Marker::Results => is_past_deadline,
+            _ => false,
+        };
         let agent = *self.agent.get_or_insert(moment.pid);
         if agent != moment.pid && !by_supervisor {
             let message = format!(
@@ -239,6 +311,14 @@ impl<'a> Assembly<'a> {
     }
 
     fn begin_phase(&mut self, name: &str, moment: Moment) {
+        let boot = self.phases.last_mut().filter(|_| self.in_phase);
+        if boot.is_some_and(|boot| boot.first_process(name, moment)) {
+            // Initcalls are over, and what is armed from now on is armed by no level.
+            self.level = None;
+            // This marker is by the agent's first thread, the others are by the one that runs phases.
+            self.agent = None;
+            return;
+        }
         if let Some(open) = self.phases.last().filter(|_| self.in_phase) {
             let message = format!("phase {name} begins before phase {} ended", open.name());
             self.anomalies.note(Some(moment), message);
@@ -261,13 +341,11 @@ impl<'a> Assembly<'a> {
 
     fn other(&mut self, fields: &FieldAccess<'_>, moment: Moment) {
         let noted = match (fields.system(), fields.name()) {
-            ("test_deferred", name) => match ItemEvent::ALL
-                .into_iter()
-                .find(|event| event.event_name() == name)
-            {
-                Some(event) => self.item(event, fields, moment),
-                None => Err(format!("event {name} of the module is unknown")),
-            },
+            ("test_deferred", _) => self.item(fields, moment),
+            ("initcall", "initcall_level") if self.boot.is_some() => fields
+                .text("level")
+                .map(|level| self.level = Some(level.to_owned()))
+                .map_err(|error| error.to_string()),
             ("initcall", "initcall_start") => self.init_start(moment),
             ("initcall", "initcall_finish") => self.init_finish(fields, moment),
             ("ftrace", "print") => Err("a marker's text is no UTF-8".to_owned()),
@@ -278,29 +356,29 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    fn item(
-        &mut self,
-        event: ItemEvent,
-        fields: &FieldAccess<'_>,
-        moment: Moment,
-    ) -> Result<(), String> {
-        let occurrence =
-            ItemOccurrence::read(event, fields, moment).map_err(|error| error.to_string())?;
-        let name = event.event_name();
-        let id = u32::try_from(occurrence.id)
+    fn item(&mut self, fields: &FieldAccess<'_>, record: Moment) -> Result<(), String> {
+        let name = fields.name();
+        let occurrence = Occurrence::read(fields)
+            .map_err(|error| error.to_string())?
+            .ok_or_else(|| format!("event {name} of the module is unknown"))?;
+        let field = |field| fields.unsigned(field).map_err(|error| error.to_string());
+        let (id, at) = (field("id")?, TraceNanos(field("time_ns")?));
+        let id = u32::try_from(id)
             .ok()
             .filter(|id| *id < MAX_ITEMS)
-            .ok_or_else(|| {
-                format!(
-                    "{name} has id {}, but ids are below {MAX_ITEMS}",
-                    occurrence.id
-                )
-            })?;
-        let at = occurrence.moment.at;
-        if at.0 > moment.recorded.0.saturating_add(CLOCK_SKEW) {
+            .ok_or_else(|| format!("{name} has id {id}, but ids are below {MAX_ITEMS}"))?;
+        let recorded = record.recorded;
+        if at.0 > recorded.0.saturating_add(CLOCK_SKEW) {
             return Err(format!(
                 "{name} id={id} has time_ns {at}, later than its record"
             ));
+        }
+        if recorded.0 > at.0.saturating_add(CLOCK_SKEW) {
+            // Its time may still be right, so it is taken.
+            self.anomalies.note(
+                Some(record),
+                format!("{name} id={id} has time_ns {at}, long before its record at {recorded}"),
+            );
         }
         let in_phase = self.in_phase;
         let phase = self
@@ -308,7 +386,12 @@ impl<'a> Assembly<'a> {
             .last_mut()
             .filter(|_| in_phase)
             .ok_or_else(|| format!("{name} id={id} is outside every phase"))?;
-        phase.item(event, id, |item| occurrence.put(item))
+        phase.item(
+            id,
+            occurrence,
+            Moment { at, ..record },
+            self.level.as_deref(),
+        )
     }
 
     /// The agent's own initcalls only: others are not the module's.
@@ -338,79 +421,6 @@ fn clock_in_use(text: &str) -> &str {
     text.split_once('[')
         .and_then(|(_, rest)| rest.split_once(']'))
         .map_or(text.trim(), |(clock, _)| clock)
-}
-
-/// One item event with its fields read.
-struct ItemOccurrence {
-    event: ItemEvent,
-    id: u64,
-    moment: Moment,
-    delay_ns: u64,
-    delay_jiffies: u64,
-    expires: u64,
-    error: i64,
-}
-
-impl ItemOccurrence {
-    fn read(
-        event: ItemEvent,
-        fields: &FieldAccess<'_>,
-        record: Moment,
-    ) -> Result<Self, FieldError> {
-        let at = TraceNanos(fields.unsigned("time_ns")?);
-        let mut occurrence = Self {
-            event,
-            id: fields.unsigned("id")?,
-            moment: Moment { at, ..record },
-            delay_ns: 0,
-            delay_jiffies: 0,
-            expires: 0,
-            error: 0,
-        };
-        match event {
-            ItemEvent::Armed => {
-                occurrence.delay_ns = fields.unsigned("delay_ns")?;
-                occurrence.delay_jiffies = fields.unsigned("delay_jiffies")?;
-            }
-            ItemEvent::Queued => occurrence.expires = fields.unsigned("expires")?,
-            ItemEvent::Ended => occurrence.error = fields.signed("error")?,
-            ItemEvent::Started | ItemEvent::Cancelled => {}
-        }
-        Ok(occurrence)
-    }
-
-    /// Writes itself into its place in the item.
-    fn put(&self, item: &mut Item) {
-        let moment = self.moment;
-        match self.event {
-            ItemEvent::Armed => {
-                let Self {
-                    delay_ns,
-                    delay_jiffies,
-                    ..
-                } = *self;
-                item.armed = Some(Armed {
-                    moment,
-                    delay_ns,
-                    delay_jiffies,
-                });
-            }
-            ItemEvent::Queued => {
-                item.queued = Some(Queued {
-                    moment,
-                    expires: self.expires,
-                })
-            }
-            ItemEvent::Started => item.started = Some(moment),
-            ItemEvent::Ended => {
-                item.ended = Some(Returned {
-                    moment,
-                    status: self.error,
-                })
-            }
-            ItemEvent::Cancelled => item.cancelled = Some(moment),
-        }
-    }
 }
 
 #[cfg(test)]

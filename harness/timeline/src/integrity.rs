@@ -119,6 +119,24 @@ impl Integrity {
         }
     }
 
+    /// Adds what is known about the trace of another boot.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.cpus.extend(other.cpus);
+        self.damage.extend(other.damage);
+        self.damages = self.damages.saturating_add(other.damages);
+        let (calls, others) = (&mut self.calls, other.calls);
+        for (sum, more) in [
+            (&mut calls.complete, others.complete),
+            (&mut calls.unmatched_entries, others.unmatched_entries),
+            (&mut calls.unmatched_exits, others.unmatched_exits),
+            (&mut calls.open_at_end, others.open_at_end),
+            (&mut calls.open_at_begin, others.open_at_begin),
+            (&mut calls.overrun_exits, others.overrun_exits),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
+
     /// Whether nothing was lost, as far as can be known.
     #[must_use]
     pub fn is_whole(&self) -> bool {

@@ -2,13 +2,15 @@
 
 //! Turns decoded records into what happened: phases, items, the module's init and function calls.
 //!
-//! In: one run's records, kernel statistics, symbols, kernel log and kmemleak report, all untrusted.
+//! In: one run's records, kernel statistics, symbols, kernel log, kmemleak report and the module's own record, all
+//! untrusted.
 //! Out: a [`Timeline`], which is `timeline.json` (format version 1), the same bytes for the same input.
 //! It does no I/O, reads no clock, knows no expectation, and panics on no input: what contradicts itself is an anomaly.
 //! Source: the module's trace events and the agent's markers; `kernel/trace/`, Linux 7.3.
 //!
 //! The way through the crate: [`build`] feeds an [`Assembly`], which parses markers into phases and events into
-//! items, pairs calls, and ends with [`Integrity`], [`find_splats`] and [`parse_leaks`].
+//! items, pairs calls, and ends with [`Integrity`], [`find_splats`], [`parse_leaks`] and the module's own record, which
+//! is held against the items.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -25,21 +27,26 @@ mod assemble;
 mod calls;
 mod functions;
 mod integrity;
+mod item;
+mod join;
 mod leaks;
+mod log;
 mod marker;
 mod model;
 mod names;
 mod phase;
+mod record;
 mod splats;
 mod time;
 
 pub use assemble::{Assembly, MAX_PHASES, Run, build};
 pub use integrity::{CallIntegrity, CpuIntegrity, CpuStatistics, Integrity};
+pub use join::join;
 pub use leaks::{LeakReportError, parse_leaks};
 pub use model::{
-    Anomalies, Anomaly, Armed, Ending, Finish, FinishCause, FormatVersion, Function, FunctionSpan,
-    InitSpan, Item, ItemEvent, KEPT_ANOMALIES, Leak, MAX_ITEMS, Moment, PhaseSpan, Queued,
-    Returned, Timeline,
+    Anomalies, Anomaly, Armed, Attempt, AttemptEnd, Ending, Finish, FinishCause, FormatVersion,
+    Function, FunctionSpan, InitSpan, Item, ItemEvent, ItemRecord, KEPT_ANOMALIES, KEPT_LOG_BYTES,
+    KEPT_LOG_LINES, Leak, MAX_ITEMS, Moment, PhaseSpan, Queued, Returned, Timeline,
 };
 pub use names::demangle;
 pub use splats::find_splats;

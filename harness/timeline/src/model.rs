@@ -17,6 +17,12 @@ pub const MAX_ITEMS: u32 = 4096;
 /// Anomalies that are kept in full; the rest are counted.
 pub const KEPT_ANOMALIES: usize = 256;
 
+/// Lines of the kernel log that are kept; only faults are looked for in the others.
+pub const KEPT_LOG_LINES: usize = 10_000;
+
+/// Bytes of one line of the kernel log that are kept.
+pub const KEPT_LOG_BYTES: usize = 1_000;
+
 /// What happened in one run of one scenario, on the guest's trace clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeline {
@@ -42,6 +48,11 @@ pub struct Timeline {
     pub functions: Vec<Function>,
     /// Lines of the kernel log that report a fault of the kernel, in their order.
     pub splats: Vec<String>,
+    /// The kernel log's lines without the prefixes of printk: the first [`KEPT_LOG_LINES`], each up to
+    /// [`KEPT_LOG_BYTES`] long.
+    pub log_lines: Vec<String>,
+    /// Whether something of the log is not in `log_lines`: it is longer than what is kept, or its beginning is lost.
+    pub log_cut: bool,
     /// What kmemleak reported after the last unload; none if no scan was made.
     pub leaks: Option<Vec<Leak>>,
 }
@@ -141,13 +152,16 @@ pub struct Returned {
     pub status: i64,
 }
 
-/// One phase: a load of the module with one workload, up to its unload.
+/// One phase: a load of the module with one workload, up to its unload, or a boot of a kernel with the workload in its
+/// image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhaseSpan {
     /// The scenario's name for it.
     pub name: String,
-    /// Marker `phase-begin`.
+    /// Marker `phase-begin`; of a phase that is a boot, the first record.
     pub begin: Moment,
+    /// Marker `phase-begin` of a phase that is a boot: PID 1 runs.
+    pub first_process: Option<Moment>,
     /// Marker `load`, just before `finit_module`.
     pub load: Option<Moment>,
     /// Marker `loaded`, with what `finit_module` returned.
@@ -158,14 +172,18 @@ pub struct PhaseSpan {
     pub trigger: Option<Moment>,
     /// Marker `done`, `held` or `deadline`.
     pub finish: Option<Finish>,
+    /// Marker `results`, just before the agent reads the module's own record.
+    pub results: Option<Moment>,
     /// Marker `unload`, just before `delete_module`.
     pub unload: Option<Moment>,
     /// Marker `unloaded`, with what `delete_module` returned.
     pub unloaded: Option<Returned>,
     /// Marker `phase-end`.
     pub end: Option<Moment>,
-    /// The items that left a record, by id.
+    /// The items that left a record in the trace, by id.
     pub items: Vec<Item>,
+    /// The module's own record of every item, by id; none if the agent did not hand it over.
+    pub record: Option<Vec<ItemRecord>>,
     /// Functions that were entered in this phase, by name.
     pub functions: Vec<Function>,
 }
@@ -220,18 +238,23 @@ impl FinishCause {
     }
 }
 
-/// One item of a workload and what was recorded of it.
+/// One item of a workload and what the trace has of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
     /// Its id, unique within its phase.
     pub id: u32,
+    /// The initcall level at which it was armed, of a phase that is a boot.
+    pub level: Option<String>,
     /// `deferred_item_armed`.
     pub armed: Option<Armed>,
-    /// `deferred_item_queued`, with its timer's expiry.
+    /// The first `deferred_item_queued`, with its timer's expiry.
     pub queued: Option<Queued>,
-    /// `deferred_item_started`.
+    /// Every call of the item, in their order.
+    pub attempts: Vec<Attempt>,
+    /// The start of the first attempt.
     pub started: Option<Moment>,
-    /// `deferred_item_ended`, with the body's error.
+    /// `deferred_item_ended`, with its error: the end of the last attempt, or of an item that is not started any more
+    /// since its queue is gone.
     pub ended: Option<Returned>,
     /// `deferred_item_cancelled`.
     pub cancelled: Option<Moment>,
@@ -249,6 +272,66 @@ impl Item {
             ItemEvent::Cancelled => self.cancelled,
         }
     }
+}
+
+/// One call of an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// `deferred_item_started`.
+    pub started: Moment,
+    /// How it came to its end; none if it is still running.
+    pub end: Option<AttemptEnd>,
+}
+
+/// How one call of an item came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttemptEnd {
+    /// `deferred_item_retried`: the item is to be called again.
+    Retried(Returned),
+    /// `deferred_item_ended`: it is not.
+    Ended(Returned),
+}
+
+impl AttemptEnd {
+    /// When, and with which error.
+    #[must_use]
+    pub fn returned(self) -> Returned {
+        match self {
+            Self::Retried(returned) | Self::Ended(returned) => returned,
+        }
+    }
+}
+
+/// What the module itself recorded of one item, as its file `results` has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemRecord {
+    /// Its id.
+    pub id: u32,
+    /// Its name; the id in decimal where the workload is no plan.
+    pub name: String,
+    /// What runs it.
+    pub mode: String,
+    /// When it was armed.
+    pub armed: Option<TraceNanos>,
+    /// When the timer of the first attempt was to expire, in absolute jiffies; none without a timer.
+    pub expires: Option<u64>,
+    /// When the first attempt was queued.
+    pub queued: Option<TraceNanos>,
+    /// When the first attempt started.
+    pub started: Option<TraceNanos>,
+    /// When it ended.
+    pub ended: Option<TraceNanos>,
+    /// When it was cancelled.
+    pub cancelled: Option<TraceNanos>,
+    /// The CPU of the last start.
+    pub cpu: Option<u32>,
+    /// The task of the last start.
+    pub pid: Option<i32>,
+    /// How often it was started.
+    pub attempts: u32,
+    /// What it ended with: 0 or a negative errno.
+    pub error: Option<i64>,
 }
 
 /// An item's arming, with what was asked for.
@@ -271,7 +354,8 @@ pub struct Queued {
     pub expires: u64,
 }
 
-/// The kinds of event an item can have, in the order of its life.
+/// What an item can come to, in the order of its life. Of what repeats with its attempts, the first start and the
+/// last end count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ItemEvent {
     /// Asked for, with a delay.

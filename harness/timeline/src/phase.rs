@@ -4,25 +4,35 @@
 //!
 //! In: the agent's markers, item events and initcalls of one phase, in the order of time. Out: a [`PhaseSpan`].
 //! Each function returns what contradicts the protocol as a message; the phase stays as it was then.
-//! Source: the agent's protocol: begin, load, loaded, [trigger,] done or held or deadline, unload, unloaded, end.
+//! Source: the agent's protocol: begin, load, loaded, [trigger,] done or held or deadline, [results,] unload, unloaded, end.
+//! Of a boot, whose workload is in the kernel's image: begin, done or held or deadline, [results,] end.
 
 use std::collections::BTreeMap;
 
+use crate::item::Occurrence;
 use crate::marker::Marker;
+use crate::record;
 use crate::{
-    Anomalies, Finish, FinishCause, Function, InitSpan, Item, ItemEvent, Moment, PhaseSpan,
-    Returned,
+    Anomalies, Finish, FinishCause, Function, InitSpan, Item, Moment, PhaseSpan, Returned,
 };
 
 /// Which marker a phase has reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     Begun,
+    /// The kernel boots, with the workload in its image.
+    Booting,
+    /// The same, its wait over.
+    Booted,
     Loading,
     Loaded,
     Triggered,
     Finished,
+    /// Finished, and the module's own record is being read.
+    Recorded,
     PastDeadline,
+    /// The same past the deadline.
+    RecordedLate,
     Unloading,
     /// Unloaded, or never loaded.
     Gone,
@@ -34,6 +44,10 @@ impl Step {
     fn after(self, marker: &Marker<'_>) -> Option<Self> {
         match (self, marker) {
             (Self::Begun, Marker::Load) => Some(Self::Loading),
+            (Self::Booting, Marker::Finish(FinishCause::Deadline)) => Some(Self::PastDeadline),
+            (Self::Booting, Marker::Finish(_)) | (Self::Booted, Marker::Results) => {
+                Some(Self::Booted)
+            }
             (Self::Loading, Marker::Loaded(0)) => Some(Self::Loaded),
             (Self::Loading, Marker::Loaded(_)) => Some(Self::Gone),
             (Self::Loaded, Marker::Trigger) => Some(Self::Triggered),
@@ -41,22 +55,39 @@ impl Step {
                 Some(Self::PastDeadline)
             }
             (Self::Loaded | Self::Triggered, Marker::Finish(_)) => Some(Self::Finished),
-            (Self::Finished | Self::PastDeadline, Marker::Unload) => Some(Self::Unloading),
+            (Self::Finished, Marker::Results) => Some(Self::Recorded),
+            (Self::PastDeadline, Marker::Results) => Some(Self::RecordedLate),
+            (
+                Self::Finished | Self::Recorded | Self::PastDeadline | Self::RecordedLate,
+                Marker::Unload,
+            ) => Some(Self::Unloading),
             (Self::Unloading, Marker::Unloaded(_)) => Some(Self::Gone),
             // Past its deadline a phase may end without an unload: the run is lost anyway.
-            (Self::Gone | Self::PastDeadline, Marker::PhaseEnd(_)) => Some(Self::Ended),
+            (
+                Self::Gone | Self::Booted | Self::PastDeadline | Self::RecordedLate,
+                Marker::PhaseEnd(_),
+            ) => Some(Self::Ended),
             _ => None,
         }
+    }
+
+    /// Whether the agent's wait in the phase was in vain.
+    pub(crate) fn is_past_deadline(self) -> bool {
+        matches!(self, Self::PastDeadline | Self::RecordedLate)
     }
 
     /// Whether the module can run, so that its items can leave records.
     fn has_module(self) -> bool {
         match self {
-            Self::Loading
+            Self::Booting
+            | Self::Booted
+            | Self::Loading
             | Self::Loaded
             | Self::Triggered
             | Self::Finished
+            | Self::Recorded
             | Self::PastDeadline
+            | Self::RecordedLate
             | Self::Unloading => true,
             Self::Begun | Self::Gone | Self::Ended => false,
         }
@@ -76,15 +107,18 @@ impl PhaseState {
         let span = PhaseSpan {
             name: name.to_owned(),
             begin,
+            first_process: None,
             load: None,
             loaded: None,
             init: None,
             trigger: None,
             finish: None,
+            results: None,
             unload: None,
             unloaded: None,
             end: None,
             items: Vec::new(),
+            record: None,
             functions: Vec::new(),
         };
         Self {
@@ -94,12 +128,36 @@ impl PhaseState {
         }
     }
 
+    /// A phase that is a boot; it begins with the first record.
+    pub(crate) fn boot(name: &str, begin: Moment) -> Self {
+        Self {
+            step: Step::Booting,
+            ..Self::new(name, begin)
+        }
+    }
+
+    /// Notes that PID 1 runs; false if this is no boot, or it was noted before.
+    pub(crate) fn first_process(&mut self, name: &str, moment: Moment) -> bool {
+        let is_first = self.step == Step::Booting
+            && self.span.name == name
+            && self.span.first_process.is_none();
+        if is_first {
+            self.span.first_process = Some(moment);
+        }
+        is_first
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.span.name
     }
 
     pub(crate) fn begin(&self) -> Moment {
         self.span.begin
+    }
+
+    /// Marker `results`.
+    pub(crate) fn results(&self) -> Option<Moment> {
+        self.span.results
     }
 
     pub(crate) fn step(&self) -> Step {
@@ -130,6 +188,7 @@ impl PhaseState {
             }
             Marker::Trigger => span.trigger = Some(moment),
             Marker::Finish(cause) => span.finish = Some(Finish { cause, moment }),
+            Marker::Results => span.results = Some(moment),
             Marker::Unload => span.unload = Some(moment),
             Marker::Unloaded(status) => span.unloaded = Some(Returned { moment, status }),
             Marker::PhaseEnd(name) => {
@@ -147,37 +206,26 @@ impl PhaseState {
         Ok(())
     }
 
-    /// Takes an item's event: `put` writes it into the item, unless it is there already.
+    /// Takes an item's event, if the item has a place for it.
     pub(crate) fn item(
         &mut self,
-        event: ItemEvent,
         id: u32,
-        put: impl FnOnce(&mut Item),
+        occurrence: Occurrence,
+        moment: Moment,
+        level: Option<&str>,
     ) -> Result<(), String> {
-        let name = event.event_name();
+        let name = &self.span.name;
         if !self.step.has_module() {
             return Err(format!(
-                "{name} id={id} comes while phase {} has no module loaded",
-                self.span.name
+                "item {id} has an event while phase {name} has no module loaded"
             ));
         }
-        let empty = Item {
-            id,
-            armed: None,
-            queued: None,
-            started: None,
-            ended: None,
-            cancelled: None,
-        };
-        let item = self.items.entry(id).or_insert(empty);
-        if item.moment(event).is_some() {
-            return Err(format!(
-                "{name} id={id} comes a second time in phase {}",
-                self.span.name
-            ));
+        let item = self.items.entry(id).or_insert_with(|| Item::new(id));
+        if matches!(occurrence, Occurrence::Armed { .. }) {
+            item.level = level.map(str::to_owned);
         }
-        put(item);
-        Ok(())
+        item.take(occurrence, moment)
+            .map_err(|message| format!("item {id} of phase {name} {message}"))
     }
 
     pub(crate) fn init_start(&mut self, moment: Moment) -> Result<(), String> {
@@ -207,14 +255,17 @@ impl PhaseState {
         }
     }
 
-    /// The finished span; items whose events contradict each other are noted.
+    /// The finished span, with the text of the module's own record if there is one.
+    ///
+    /// Notes items that lack an event, and every difference between the record and the trace.
     pub(crate) fn finish(
         mut self,
         functions: Vec<Function>,
+        record: Option<&str>,
         anomalies: &mut Anomalies,
     ) -> PhaseSpan {
         for item in self.items.values() {
-            if let Some((moment, message)) = contradiction(item) {
+            if let Some((moment, message)) = item.omission() {
                 anomalies.note(
                     Some(moment),
                     format!("item {} of phase {} {message}", item.id, self.span.name),
@@ -223,21 +274,8 @@ impl PhaseState {
         }
         self.span.items = self.items.into_values().collect();
         self.span.functions = functions;
+        self.span.record = record.and_then(|text| record::parse(text, &self.span.name, anomalies));
+        record::hold_against_trace(&self.span, anomalies);
         self.span
-    }
-}
-
-/// What no item can do, whatever the kernel does.
-fn contradiction(item: &Item) -> Option<(Moment, &'static str)> {
-    let ended = item.ended.map(|ended| ended.moment);
-    match (item.started, ended, item.cancelled) {
-        (None, Some(ended), _) => Some((ended, "ended but never started")),
-        (Some(started), Some(ended), _) if ended.at < started.at => {
-            Some((ended, "ended before it started"))
-        }
-        (Some(_), _, Some(cancelled)) => {
-            Some((cancelled, "was cancelled as pending but had started"))
-        }
-        _ => None,
     }
 }

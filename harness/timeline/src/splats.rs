@@ -3,12 +3,17 @@
 //! Finds the lines of a kernel log that report a fault of the kernel.
 //!
 //! In: the log as `klogctl`, `/dev/kmsg` or the console gives it. Out: the faults' first lines, without prefixes.
-//! Does not: judge; a workqueue's `hogged CPU` advice is no fault.
-//! Source: `lib/bug.c`, `kernel/panic.c`, `kernel/hung_task.c`, `kernel/rcu/tree_stall.h`, `mm/kasan/report.c`,
-//! `lib/ubsan.c`, `arch/x86/kernel/{dumpstack,traps}.c`, Linux 7.3.
+//! Does not: judge. Advice and reports that a run asks for are no faults: a workqueue's `hogged CPU`, kmemleak's count.
+//! Source: `lib/{bug,debugobjects,list_debug,refcount,ubsan}.c`, `kernel/{panic,hung_task,watchdog,workqueue}.c`,
+//! `kernel/locking/lockdep.c`, `kernel/rcu/tree_stall.h`, `kernel/sched/core.c`, `mm/slub.c`, `mm/kasan/report.c`,
+//! `arch/x86/kernel/{dumpstack,traps}.c`, `arch/x86/mm/fault.c`, Linux 7.3.
 
-/// How the first line of a fault begins, after the prefixes of printk and of the subsystem.
-const FAULTS: [&str; 15] = [
+use crate::log::message;
+
+/// How the first line of a fault begins, after the prefixes of printk and of the subsystem. A `WARN()` prints its own
+/// message first: where that names the fault better than the place of the warning, it stands here too.
+const FAULTS: [&str; 20] = [
+    "BUG ",
     "BUG: ",
     "INFO: rcu",
     "INFO: task ",
@@ -16,65 +21,38 @@ const FAULTS: [&str; 15] = [
     "KASAN: ",
     "Kernel panic - not syncing",
     "Oops: ",
+    "PANIC: double fault",
     "UBSAN: ",
     "Unable to handle kernel ",
     "WARNING: ",
+    "[ BUG: ",
     "divide error: ",
     "general protection fault",
     "invalid opcode: ",
     "kernel BUG at ",
-    "stack guard page was hit",
+    "list_add corruption",
+    "list_del corruption",
+    "refcount_t: ",
 ];
+
+/// What only the first line of a fault has in it: a debug object's, whose other lines are none, and a hard lockup's,
+/// which begins with its CPU.
+const PARTS: [&str; 2] = [" (active state ", "Watchdog detected hard LOCKUP on cpu "];
 
 /// The first lines of all faults in a kernel log, in their order.
 #[must_use]
 pub fn find_splats(log: &str) -> Vec<String> {
-    log.lines().filter_map(fault).map(str::to_owned).collect()
+    log.lines()
+        .map(message)
+        .filter(|message| is_fault(message))
+        .map(str::to_owned)
+        .collect()
 }
 
-fn fault(line: &str) -> Option<&str> {
-    let message = message(line);
+fn is_fault(message: &str) -> bool {
     let body = without_subsystem(message);
-    let found = FAULTS
-        .iter()
-        .any(|start| message.starts_with(start) || body.starts_with(start));
-    (found && !message.contains("hogged CPU")).then_some(message)
-}
-
-/// The message of a log line, without level, timestamp and caller.
-fn message(line: &str) -> &str {
-    let mut rest = line.trim();
-    // `/dev/kmsg`: "level,sequence,microseconds,flags;message".
-    if rest.starts_with(|c: char| c.is_ascii_digit())
-        && let Some((head, text)) = rest.split_once(';')
-        && head.split(',').count() >= 3
-    {
-        rest = text;
-    }
-    // klogctl and console: "<6>[    1.663633][    T8] message".
-    if let Some(after) = rest.strip_prefix('<')
-        && let Some((level, text)) = after.split_once('>')
-        && level.bytes().all(|byte| byte.is_ascii_digit())
-    {
-        rest = text;
-    }
-    while let Some(after) = rest.strip_prefix('[')
-        && let Some((inside, text)) = after.split_once(']')
-        && is_stamp(inside)
-    {
-        rest = text.trim_start();
-    }
-    rest
-}
-
-/// Whether brackets hold a timestamp (`    1.663633`) or a caller (`    T8`, `   C0`).
-fn is_stamp(inside: &str) -> bool {
-    let inside = inside.trim_start();
-    let digits = inside.strip_prefix(['T', 'C']).unwrap_or(inside);
-    !digits.is_empty()
-        && digits
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    let begins = |start: &&str| message.starts_with(*start) || body.starts_with(*start);
+    FAULTS.iter().any(begins) || PARTS.iter().any(|part| message.contains(part))
 }
 
 /// The message without a subsystem's prefix, as in `watchdog: BUG: soft lockup` and `rcu: INFO: rcu_sched ...`.
@@ -107,8 +85,8 @@ mod tests {
                 "BUG: KASAN: slab-use-after-free in f",
             ),
             (
-                "[   30.0] watchdog: BUG: soft lockup - CPU#0 stuck",
-                "watchdog: BUG: soft lockup - CPU#0 stuck",
+                "[   30.0] watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [kworker/0:1:8]",
+                "watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [kworker/0:1:8]",
             ),
             (
                 "3,210,5000000,-;rcu: INFO: rcu_sched self-detected stall on CPU",
@@ -118,21 +96,49 @@ mod tests {
                 "INFO: task kworker/0:1:8 blocked for more than 120 seconds.\r",
                 "INFO: task kworker/0:1:8 blocked for more than 120 seconds.",
             ),
-            (
-                "[    1.0] Oops: int3: 0000 [#1] SMP",
-                "Oops: int3: 0000 [#1] SMP",
-            ),
-            (
-                "[    1.0] Kernel panic - not syncing: x",
-                "Kernel panic - not syncing: x",
-            ),
-            (
-                "[    1.0] kernel BUG at mm/slub.c:1!",
-                "kernel BUG at mm/slub.c:1!",
-            ),
         ];
         for (line, found) in cases {
             assert_eq!(find_splats(line), [found], "{line}");
+        }
+    }
+
+    #[test]
+    fn fault_of_every_kind_is_found() {
+        // As the format strings of Linux 7.3 print them.
+        let lines = [
+            "BUG kmalloc-64 (Tainted: G           O): Right Redzone overwritten",
+            "BUG: kernel NULL pointer dereference, address: 0000000000000008",
+            "BUG: scheduling while atomic: kworker/0:1/8/0x00000002",
+            "BUG: sleeping function called from invalid context at kernel/locking/mutex.c:591",
+            "BUG: unable to handle page fault for address: ffffc90000000000",
+            "BUG: workqueue leaked atomic, lock or RCU: kworker/0:1[8]",
+            "BUG: workqueue lockup - pool cpus=0 node=0 flags=0x0 nice=0 stuck for 31s!",
+            "INFO: task init:1 blocked in I/O wait for more than 120 seconds.",
+            "INFO: trying to register non-static key.",
+            "Kernel panic - not syncing: hung_task: blocked tasks",
+            "ODEBUG: free active (active state 0) object: ffff888003a4f000 object type: timer_list hint: f+0x0/0x10",
+            "ODEBUG: init active (active state 0) object: ffff888003a4f000 object type: work_struct hint: f+0x0/0x10",
+            "Oops: general protection fault, probably for non-canonical address 0xdead000000000100: 0000 [#1] SMP",
+            "Oops: int3: 0000 [#1] SMP",
+            "UBSAN: array-index-out-of-bounds in kernel/workqueue.c:1:2",
+            "WARNING: bad unlock balance detected!",
+            "WARNING: held lock freed!",
+            "WARNING: inconsistent lock state",
+            "WARNING: lib/debugobjects.c:629 at debug_print_object+0x8c/0xb0, CPU#0: rmmod/60",
+            "WARNING: possible circular locking dependency detected",
+            "WARNING: possible irq lock inversion dependency detected",
+            "WARNING: possible recursive locking detected",
+            "WARNING: suspicious RCU usage",
+            "[ BUG: Invalid wait context ]",
+            "kernel BUG at mm/slub.c:1!",
+            "list_add corruption. next->prev should be prev (ffff888003a4f000), but was 0000000000000000. (next=ffff8880).",
+            "list_del corruption, ffff888003a4f000->next is LIST_POISON1 (dead000000000100)",
+            "refcount_t: underflow; use-after-free.",
+            "traps: PANIC: double fault, error_code: 0x0",
+            "watchdog: CPU0: Watchdog detected hard LOCKUP on cpu 0",
+        ];
+        for line in lines {
+            assert_eq!(find_splats(&format!("<4>[    1.5] {line}\n")), [line]);
         }
     }
 
@@ -143,6 +149,14 @@ mod tests {
 [    1.0] test_deferred: loading out-of-tree module taints kernel.
 [    1.0] kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)
 [    1.0] Spectre V2 : WARNING: Unprivileged eBPF is enabled
+[    1.0] ODEBUG: selftest passed
+[    1.0] ODEBUG: Out of memory. ODEBUG disabled
+[    1.0] INFO: lockdep is turned off.
+[    1.0] INFO: NMI handler (perf_event_nmi_handler) took too long to run: 1.250 msecs
+[    1.0] debug: unmapping init [mem 0xffffffff82200000-0xffffffff823fffff]
+[    1.0] watchdog: Delayed init of the lockup detector failed: -19
+[    1.0] platform test_deferred.0: deferred probe pending: (reason unknown)
+[    1.0] ------------[ cut here ]------------
 [ T ] BUG
 <x>[
 7,;

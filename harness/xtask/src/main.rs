@@ -6,6 +6,7 @@
 //! if every step passed, 1 if one failed, 2 for a usage error.
 //! Changes nothing in the working tree.
 
+mod bench;
 mod child;
 mod ci;
 mod crates;
@@ -32,6 +33,8 @@ enum Task {
     Ci(CiArguments),
     /// Runs all tests, those in the VM and those in the documentation included
     Test,
+    /// Measures what the README claims, and prints a table
+    Bench,
 }
 
 #[derive(Args)]
@@ -62,6 +65,10 @@ fn run(task: Task) -> Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         Task::Ci(CiArguments { list: false, only }) => only,
+        Task::Bench => {
+            bench::run(&ci::workspace_root()?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Task::Test => steps::TESTS.map(str::to_owned).to_vec(),
     };
     let outcomes = ci::run(&ci::choose(STEPS, &only), &ci::workspace_root()?);

@@ -405,7 +405,7 @@ fn doc(root: &Path) -> Result<()> {
 }
 
 /// The cargo that runs this program, else the one in `PATH`, started in the workspace's root.
-fn cargo(root: &Path) -> Command {
+pub(crate) fn cargo(root: &Path) -> Command {
     let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
     command.current_dir(root);

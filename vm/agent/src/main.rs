@@ -12,6 +12,7 @@ mod phases;
 mod results;
 mod tracing;
 
+use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,6 +23,9 @@ use deferinit_protocol::{EVENTS_MODULE_PATH, FileKind, Message, PhaseEnd, Plan};
 use crate::phases::Step;
 use crate::results::Results;
 use crate::tracing::Instance;
+
+/// What the module says of each phase, by the phase's name.
+type Records = Vec<(String, Vec<u8>)>;
 
 fn main() {
     // The result of a run that could not even open its port is the console log.
@@ -45,20 +49,38 @@ fn run() -> Result<()> {
 fn run_plan(results: &mut Results) -> Result<()> {
     let plan = guest::read_plan()?;
     let instance = Instance::find_or_create(&plan.trace)?;
-    load_events()?;
+    if plan.is_built_in {
+        // At once: this is what says when the first process runs.
+        for phase in &plan.phases {
+            phases::begin(&phase.name, &mut instance.markers()?)?;
+        }
+    } else {
+        load(EVENTS_MODULE_PATH)?;
+    }
     results.send(&guest::hello(instance.capture())?)?;
+    for path in &plan.modules {
+        load(path)?;
+        let name = Path::new(path).file_stem().unwrap_or_default();
+        results.send(&phases::module_loaded(&name.to_string_lossy())?)?;
+    }
     if plan.leak_scan {
         files::forget_leaks()?;
     }
     instance.send_description(&plan.trace, results)?;
-    instance.arm(&plan.trace)?;
-    instance.switch_on()?;
-    let end = supervise(&plan, &instance, results)?;
+    if !plan.is_built_in {
+        instance.arm(&plan.trace)?;
+        instance.switch_on()?;
+    }
+    let (end, records) = supervise(&plan, &instance, results)?;
     instance.switch_off()?;
 
     instance.send_result(results)?;
+    for (phase, record) in records {
+        results.send_bytes(FileKind::Results { phase }, &record)?;
+    }
     let is_stuck = end != PhaseEnd::Complete;
-    let functions = phases::matched_functions(&instance.filter_file(), is_stuck)?;
+    let is_there = is_stuck || plan.is_built_in;
+    let functions = phases::matched_functions(&instance.filter_file(), is_there)?;
     results.send_bytes(FileKind::Functions, &functions)?;
     files::send_kernel_log(results)?;
     // A module that is stuck cannot be searched for leaks: its objects are still in use.
@@ -68,45 +90,52 @@ fn run_plan(results: &mut Results) -> Result<()> {
     results.send(&Message::Finished { end })
 }
 
-/// Loads the module that owns the trace events. It stays: unloading it would empty the trace.
-fn load_events() -> Result<()> {
-    let returned = phases::load_module(EVENTS_MODULE_PATH, "")?;
+/// Loads a module that stays. One that owns trace events empties the trace when it is unloaded.
+fn load(path: &str) -> Result<()> {
+    let returned = phases::load_module(path, "")?;
     ensure!(
         returned == 0,
-        "the kernel refused {EVENTS_MODULE_PATH} with errno {}",
+        "the kernel refused {path} with errno {}",
         -returned
     );
     Ok(())
 }
 
 /// Runs the phases in a thread of their own: a system call that never returns must not keep PID 1
-/// from reporting it.
-fn supervise(plan: &Plan, instance: &Instance, results: &mut Results) -> Result<PhaseEnd> {
+/// from reporting it. Returns how they ended, and the module's own record of each phase.
+fn supervise(
+    plan: &Plan,
+    instance: &Instance,
+    results: &mut Results,
+) -> Result<(PhaseEnd, Records)> {
     let (sender, receiver) = channel();
     let mut markers = instance.markers()?;
-    let phases = plan.phases.clone();
+    let (phases, is_built_in) = (plan.phases.clone(), plan.is_built_in);
     thread::Builder::new()
         .name("phases".to_owned())
-        .spawn(move || phases::run(&phases, &mut markers, &sender))
+        .spawn(move || phases::run(&phases, is_built_in, &mut markers, &sender))
         .context("cannot start the thread that runs the phases")?;
 
     let begin = Instant::now();
+    let mut records = Records::new();
     let mut waiting_for = "the first phase".to_owned();
     loop {
         let left = Duration::from_nanos(plan.deadline_ns).saturating_sub(begin.elapsed());
         match receiver.recv_timeout(left) {
             Ok(Step::Waiting(what)) => waiting_for = what,
             Ok(Step::Report(message)) => results.send(&message)?,
+            // Kept until the window is closed: it may be large.
+            Ok(Step::Recorded { phase, record }) => records.push((phase, record)),
             Ok(Step::Ended(outcome)) => {
                 outcome?;
-                return Ok(PhaseEnd::Complete);
+                return Ok((PhaseEnd::Complete, records));
             }
             Err(RecvTimeoutError::Timeout) => {
                 instance.markers()?.write("deadline")?;
                 if let Some(state) = phases::module_state() {
                     waiting_for = format!("{waiting_for} ({state})");
                 }
-                return Ok(PhaseEnd::Deadline { waiting_for });
+                return Ok((PhaseEnd::Deadline { waiting_for }, records));
             }
             Err(RecvTimeoutError::Disconnected) => {
                 anyhow::bail!(

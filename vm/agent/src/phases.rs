@@ -25,14 +25,32 @@ pub(crate) enum Step {
     Waiting(String),
     /// Something to pass on to the harness.
     Report(Message),
+    /// What the module itself says of a phase.
+    Recorded {
+        /// The phase.
+        phase: String,
+        /// The module's `results`.
+        record: Vec<u8>,
+    },
     /// It is done with all phases, or could not go on.
     Ended(Result<()>),
 }
 
-/// Runs `phases` in order.
-pub(crate) fn run(phases: &[Phase], markers: &mut Markers, steps: &Sender<Step>) {
+/// Marks the begin of a phase.
+pub(crate) fn begin(phase: &str, markers: &mut Markers) -> Result<()> {
+    markers.write(&format!("phase-begin {phase}"))
+}
+
+/// Runs `phases` in order; a workload that is built in has begun without us.
+pub(crate) fn run(
+    phases: &[Phase],
+    is_built_in: bool,
+    markers: &mut Markers,
+    steps: &Sender<Step>,
+) {
+    let run = if is_built_in { run_boot } else { run_phase };
     let outcome = phases.iter().try_for_each(|phase| {
-        run_phase(phase, markers, steps).with_context(|| format!("phase {}", phase.name))
+        run(phase, markers, steps).with_context(|| format!("phase {}", phase.name))
     });
     // A supervisor that is gone has met its deadline; there is nobody left to tell.
     drop(steps.send(Step::Ended(outcome)));
@@ -45,7 +63,7 @@ fn run_phase(phase: &Phase, markers: &mut Markers, steps: &Sender<Step>) -> Resu
         Step::Report(Message::PhaseBegun { name: name.clone() }),
     )?;
     wait(steps, format!("phase {name}: the load of the module"))?;
-    markers.write(&format!("phase-begin {name}"))?;
+    begin(&name, markers)?;
     markers.write("load")?;
     let loaded = load_module(MODULE_PATH, &phase.parameters)?;
     markers.write(&format!("loaded {loaded}"))?;
@@ -68,6 +86,48 @@ fn run_phase(phase: &Phase, markers: &mut Markers, steps: &Sender<Step>) -> Resu
     )
 }
 
+/// Waits for the end of a boot's workload.
+fn run_boot(phase: &Phase, markers: &mut Markers, steps: &Sender<Step>) -> Result<()> {
+    let name = phase.name.clone();
+    tell(
+        steps,
+        Step::Report(Message::PhaseBegun { name: name.clone() }),
+    )?;
+    match phase.until {
+        Until::Done => wait_until_done(phase, markers, steps)?,
+        Until::Hold(ns) => {
+            wait(steps, format!("phase {name}: the end of the hold"))?;
+            thread::sleep(Duration::from_nanos(ns));
+            markers.write("held")?;
+        }
+    }
+    record(phase, markers, steps)?;
+    markers.write(&format!("phase-end {name}"))?;
+    tell(
+        steps,
+        Step::Report(Message::PhaseEnded {
+            name,
+            loaded: 0,
+            unloaded: None,
+        }),
+    )
+}
+
+/// Waits until every item has ended.
+fn wait_until_done(phase: &Phase, markers: &mut Markers, steps: &Sender<Step>) -> Result<()> {
+    wait(
+        steps,
+        format!("phase {}: the end of every item", phase.name),
+    )?;
+    let state =
+        fs::read_to_string(format!("{CONTROL}/done")).context("cannot wait for the module")?;
+    markers.write("done")?;
+    if state.trim().is_empty() {
+        bail!("the module said nothing when asked to wait for its items");
+    }
+    Ok(())
+}
+
 /// Lets the module work until the phase is over, and reports where it lies meanwhile.
 fn work(phase: &Phase, markers: &mut Markers, steps: &Sender<Step>) -> Result<()> {
     let begin = Instant::now();
@@ -77,17 +137,9 @@ fn work(phase: &Phase, markers: &mut Markers, steps: &Sender<Step>) -> Result<()
     }
     match phase.until {
         Until::Done => {
-            wait(
-                steps,
-                format!("phase {}: the end of every item", phase.name),
-            )?;
-            let state = fs::read_to_string(format!("{CONTROL}/done"))
-                .context("cannot wait for the module")?;
-            markers.write("done")?;
-            if state.trim().is_empty() {
-                bail!("the module said nothing when asked to wait for its items");
-            }
-            report_sections(phase, steps)?;
+            wait_until_done(phase, markers, steps)?;
+            record(phase, markers, steps)?;
+            report_sections(steps)?;
             wait(
                 steps,
                 format!("phase {}: the unload of the module", phase.name),
@@ -95,23 +147,41 @@ fn work(phase: &Phase, markers: &mut Markers, steps: &Sender<Step>) -> Result<()
         }
         Until::Hold(ns) => {
             // Within the hold, so that the unload comes right at its end.
-            report_sections(phase, steps)?;
+            report_sections(steps)?;
             wait(
                 steps,
                 format!("phase {}: the end of the hold and the unload", phase.name),
             )?;
             thread::sleep(Duration::from_nanos(ns).saturating_sub(begin.elapsed()));
-            markers.write("held")
+            markers.write("held")?;
+            record(phase, markers, steps)
         }
     }
 }
 
-fn report_sections(phase: &Phase, steps: &Sender<Step>) -> Result<()> {
-    let message = Message::ModuleLoaded {
-        phase: phase.name.clone(),
-        sections: sections()?,
-    };
-    tell(steps, Step::Report(message))
+/// Takes the module's own record. What comes after the marker may be missing in it.
+fn record(phase: &Phase, markers: &mut Markers, steps: &Sender<Step>) -> Result<()> {
+    markers.write("results")?;
+    let record = fs::read(format!("{CONTROL}/results")).context("cannot read the results")?;
+    tell(
+        steps,
+        Step::Recorded {
+            phase: phase.name.clone(),
+            record,
+        },
+    )
+}
+
+fn report_sections(steps: &Sender<Step>) -> Result<()> {
+    tell(steps, Step::Report(module_loaded(MODULE)?))
+}
+
+/// Where a module lies.
+pub(crate) fn module_loaded(module: &str) -> Result<Message> {
+    Ok(Message::ModuleLoaded {
+        module: module.to_owned(),
+        sections: sections(module)?,
+    })
 }
 
 fn wait(steps: &Sender<Step>, what: String) -> Result<()> {
@@ -173,9 +243,9 @@ fn negative_errno(result: nix::Result<()>) -> i32 {
     }
 }
 
-/// Where the module's sections lie.
-fn sections() -> Result<Vec<Section>> {
-    let folder = format!("/sys/module/{MODULE}/sections");
+/// Where a module's sections lie.
+fn sections(module: &str) -> Result<Vec<Section>> {
+    let folder = format!("/sys/module/{module}/sections");
     let mut sections = Vec::new();
     for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {folder}"))? {
         let entry = entry.with_context(|| format!("cannot list {folder}"))?;

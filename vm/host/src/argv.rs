@@ -42,6 +42,8 @@ pub(crate) struct Arguments<'a> {
     pub(crate) kernel: &'a Path,
     pub(crate) initramfs: &'a Path,
     pub(crate) extra_command_line: &'a [String],
+    /// Events that are recorded from the boot on; if there are none, recording begins when the agent says so.
+    pub(crate) boot_events: &'a [String],
     /// Of the host, for the wall clock; `None` where it is not known.
     pub(crate) tsc_khz: Option<u64>,
 }
@@ -184,9 +186,12 @@ fn command_line(of: &Arguments<'_>) -> String {
     }
     if let Some(Region { address, bytes }) = of.trace {
         parameters.push(format!("memmap={bytes}${address:#x}"));
-        parameters.push(format!(
-            "trace_instance={INSTANCE}^traceoff@{address:#x}:{bytes}"
-        ));
+        parameters.push(if of.boot_events.is_empty() {
+            format!("trace_instance={INSTANCE}^traceoff@{address:#x}:{bytes}")
+        } else {
+            let events = of.boot_events.join(",");
+            format!("trace_instance={INSTANCE}@{address:#x}:{bytes},{events}")
+        });
     }
     parameters.extend_from_slice(of.extra_command_line);
     parameters.join(" ")
@@ -247,6 +252,7 @@ mod tests {
             kernel: Path::new("/build/vmlinux"),
             initramfs: Path::new("/run/initramfs.cpio"),
             extra_command_line: &["kmemleak=on".to_owned()],
+            boot_events: &[],
             tsc_khz: Some(2_596_150),
         });
         shell_text(&machine.qemu, &arguments)

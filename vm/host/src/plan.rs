@@ -35,11 +35,13 @@ pub fn plan(scenario: &Scenario) -> Plan {
     Plan {
         version: VERSION,
         deadline_ns: scenario.deadline.0,
+        modules: Vec::new(),
         trace: Trace {
             functions: scenario.trace.functions.clone(),
             events,
             buffer_kib_per_cpu: (scenario.trace.buffer.0 / 1024 / cpus).max(1),
         },
+        is_built_in: scenario.is_built_in(),
         phases: scenario.phases.iter().map(phase).collect(),
         leak_scan: scenario
             .machine

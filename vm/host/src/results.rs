@@ -25,7 +25,7 @@ pub struct Received {
     pub cpus: Option<u32>,
     /// How the trace was recorded.
     pub capture: Option<Capture>,
-    /// Where the module was loaded, in each phase.
+    /// Where modules were loaded, in the order of their loads.
     pub modules: Vec<Module>,
     /// The phase that was begun last.
     pub last_phase: Option<String>,
@@ -37,11 +37,11 @@ pub struct Received {
     pub damage: Option<String>,
 }
 
-/// Where the module was loaded in a phase.
+/// A module that was loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Module {
-    /// The phase.
-    pub phase: String,
+    /// Its name.
+    pub name: String,
     /// Its sections.
     pub sections: Vec<Section>,
 }
@@ -78,8 +78,11 @@ pub(crate) fn receive(stream: &[u8], cpus: u32, folder: &Path) -> Result<Receive
                 received.capture = Some(capture);
             }
             Message::PhaseBegun { name } => received.last_phase = Some(name),
-            Message::ModuleLoaded { phase, sections } => {
-                received.modules.push(Module { phase, sections });
+            Message::ModuleLoaded { module, sections } => {
+                received.modules.push(Module {
+                    name: module,
+                    sections,
+                });
             }
             // What the kernel returned stands in the trace as well, with its time.
             Message::PhaseEnded {
@@ -116,6 +119,7 @@ fn is_of_guest(file: &FileKind, cpus: u32) -> bool {
         | FileKind::SavedCmdlines
         | FileKind::PrintkFormats
         | FileKind::TraceClock
+        | FileKind::Results { phase: _ }
         | FileKind::Functions
         | FileKind::Dmesg
         | FileKind::Kmemleak => true,

@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use deferinit_protocol::{Capture, PhaseEnd, Plan};
+use deferinit_protocol::{Capture, MODULE, PhaseEnd, Plan};
 use deferinit_scenario::{Bytes, Clock};
 
 use crate::argv::{self, Arguments};
@@ -147,6 +147,7 @@ pub fn run(request: &Request<'_>) -> Result<Outcome> {
         None => request.machine.memory()?.0,
     };
     let trace = trace_region(Bytes(memory_bytes), request.trace_buffer)?;
+    let command_line = [request.command_line, &built_in_parameters(request.plan)].concat();
     let arguments = argv::arguments(&Arguments {
         machine: request.machine,
         clock: request.clock,
@@ -156,7 +157,12 @@ pub fn run(request: &Request<'_>) -> Result<Outcome> {
         trace: Some(trace),
         kernel: request.kernel,
         initramfs: request.initramfs,
-        extra_command_line: request.command_line,
+        extra_command_line: &command_line,
+        boot_events: if request.plan.is_built_in {
+            &request.plan.trace.events
+        } else {
+            &[]
+        },
         tsc_khz: match request.clock {
             Clock::Exact => None,
             Clock::Wall => tsc::host_khz(),
@@ -211,6 +217,15 @@ pub fn run(request: &Request<'_>) -> Result<Outcome> {
         trace_region,
         wall: begin.elapsed(),
     })
+}
+
+/// The parameters of a workload in the kernel's image, as its command line has them.
+fn built_in_parameters(plan: &Plan) -> Vec<String> {
+    let phases = plan.phases.iter().filter(|_| plan.is_built_in);
+    phases
+        .flat_map(|phase| phase.parameters.split_whitespace())
+        .map(|parameter| format!("{MODULE}.{parameter}"))
+        .collect()
 }
 
 /// Whether a trace buffer fits into a machine's RAM; [`run`] asks the same.

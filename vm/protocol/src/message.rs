@@ -30,10 +30,10 @@ pub enum Message {
         /// Its name.
         name: String,
     },
-    /// The module was loaded; where its sections lie, so that addresses get names.
+    /// A module was loaded; where its sections lie, so that addresses get names.
     ModuleLoaded {
-        /// The phase.
-        phase: String,
+        /// The module's name.
+        module: String,
         /// The sections.
         sections: Vec<Section>,
     },
@@ -130,6 +130,11 @@ pub enum FileKind {
     TraceClock,
     /// `set_ftrace_filter`, read while the module was loaded: what the globs matched.
     Functions,
+    /// The module's own record of a phase, `results` in its folder.
+    Results {
+        /// The phase.
+        phase: String,
+    },
     /// The kernel log.
     Dmesg,
     /// What kmemleak found.
@@ -139,15 +144,18 @@ pub enum FileKind {
 impl FileKind {
     /// Where the file belongs, relative to the `trace` folder of a run.
     ///
-    /// `None` if a name in it is not one of a trace event: letters, digits, `_` and `-`, at most
-    /// 64 of them.
+    /// `None` if a name in it is not one of a trace event or a phase: letters, digits, `_` and `-`,
+    /// at most 64 of them.
     pub fn path(&self) -> Option<String> {
         let fixed = match self {
             FileKind::HeaderPage => "formats/header_page",
             FileKind::HeaderEvent => "formats/header_event",
             FileKind::Format { system, event } => {
-                return (is_event_name(system) && is_event_name(event))
+                return (is_name(system) && is_name(event))
                     .then(|| format!("formats/{system}/{event}"));
+            }
+            FileKind::Results { phase } => {
+                return is_name(phase).then(|| format!("results/{phase}"));
             }
             FileKind::Stats { cpu } => return Some(format!("stats/cpu{cpu}")),
             FileKind::Raw { cpu } => return Some(format!("raw/cpu{cpu}")),
@@ -162,7 +170,7 @@ impl FileKind {
     }
 }
 
-fn is_event_name(name: &str) -> bool {
+fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name
             .bytes()
@@ -182,6 +190,8 @@ mod tests {
             };
             assert_eq!(file.path(), None, "{system:?} {event:?}");
         }
+        let phase = "../main".to_owned();
+        assert_eq!(FileKind::Results { phase }.path(), None);
         let long = "x".repeat(65);
         assert_eq!(
             FileKind::Format {

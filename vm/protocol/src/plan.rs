@@ -12,8 +12,14 @@ pub struct Plan {
     pub version: u32,
     /// How long all phases may take together, in nanoseconds of guest time.
     pub deadline_ns: u64,
+    /// Modules to load before anything is armed, by their paths in the guest, which end with
+    /// the module's name and `.ko`, in this order.
+    pub modules: Vec<String>,
     /// What to record.
     pub trace: Trace,
+    /// Whether the workload is in the kernel's image: then there is one phase, which is the boot, with nothing to load
+    /// or unload, and what it records is recorded from the boot on.
+    pub is_built_in: bool,
     /// What to do, in this order.
     pub phases: Vec<Phase>,
     /// Whether to look for leaked memory after the last phase; the kernel must run with

@@ -1,35 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Checks how many items reach an event, or how often a function is called.
+//! Checks how many items reach an event, how often items are retried, or how often a function is called.
 //!
 //! In: a count expectation and a run. Out: a check result.
 //! A count of 0 passes only where 0 is asked for and the phase did something that could have counted.
 
 use deferinit_scenario::{CountExpectation, CountOf};
-use deferinit_timeline::{ItemEvent, PhaseSpan};
+use deferinit_timeline::{AttemptEnd, ItemEvent, PhaseSpan};
 
 use super::{Findings, Run, all_lines};
 use crate::evidence::Line;
+use crate::items::{NamedItem, PhaseView};
 use crate::sample::calls;
 use crate::text::count_bounds;
 use crate::verdict::CheckResult;
 
 /// Checks the number of events or calls.
 pub(super) fn count(wanted: &CountExpectation, run: Run<'_>) -> CheckResult {
-    let what = match item_event(&wanted.of) {
-        Ok(event) => event.word(),
-        Err(function) => function,
-    };
     let expected = count_bounds(&wanted.bounds);
-    let mut findings = Findings::new(
-        run.name(&wanted.phase, &format!("count of {what}")),
-        expected.clone(),
-    );
+    let chosen = wanted.items.as_deref();
+    let name = run.name_for(&wanted.phase, &format!("count of {}", wanted.of), chosen);
+    let mut findings = Findings::new(name, expected.clone());
     let Some(phase) = run.phase(&wanted.phase) else {
         return findings.no_phase(&wanted.phase);
     };
+    let phase = phase.select(chosen);
 
-    let (count, lines) = counted(&wanted.of, phase);
+    let (count, lines) = counted(&wanted.of, &phase);
+    if chosen.is_some() && phase.items.is_empty() {
+        return findings.matched_nothing("none of the items left a record", lines);
+    }
     if count == 0 && wanted.bounds.admits(0) {
         if wanted.bounds.at_most != Some(0) {
             return findings.matched_nothing(
@@ -37,7 +37,7 @@ pub(super) fn count(wanted: &CountExpectation, run: Run<'_>) -> CheckResult {
                 lines,
             );
         }
-        if phase.items.is_empty() && !was_refused(phase) {
+        if phase.items.is_empty() && !was_refused(phase.span) {
             return findings.matched_nothing("no item left a record in the phase", lines);
         }
     }
@@ -47,57 +47,52 @@ pub(super) fn count(wanted: &CountExpectation, run: Run<'_>) -> CheckResult {
     findings.result(count.to_string())
 }
 
-fn item_event(of: &CountOf) -> Result<ItemEvent, &str> {
-    match of {
-        CountOf::Armed => Ok(ItemEvent::Armed),
-        CountOf::Queued => Ok(ItemEvent::Queued),
-        CountOf::Started => Ok(ItemEvent::Started),
-        CountOf::Ended => Ok(ItemEvent::Ended),
-        CountOf::Cancelled => Ok(ItemEvent::Cancelled),
-        CountOf::Function(name) => Err(name),
-    }
-}
-
 /// The count, and the records that show it: those counted, and those of items that were not.
-fn counted(of: &CountOf, phase: &PhaseSpan) -> (u64, Vec<Line>) {
-    let (count, lines) = match item_event(of) {
-        Ok(event) => {
-            let count = phase
-                .items
-                .iter()
-                .filter(|item| item.moment(event).is_some())
-                .count();
-            // Items without the event tell more than those with it.
-            let others = phase
-                .items
-                .iter()
-                .filter(|item| item.moment(event).is_none());
-            let lines: Vec<Line> = others.flat_map(Line::items_all).collect();
-            let lines = if lines.is_empty() {
-                phase
-                    .items
-                    .iter()
-                    .filter_map(|item| Line::item(item, event))
-                    .collect()
-            } else {
-                lines
-            };
-            (count, lines)
+fn counted(of: &CountOf, phase: &PhaseView<'_>) -> (u64, Vec<Line>) {
+    let (count, lines) = match of {
+        CountOf::Armed => reaching(ItemEvent::Armed, phase),
+        CountOf::Queued => reaching(ItemEvent::Queued, phase),
+        CountOf::Started => reaching(ItemEvent::Started, phase),
+        CountOf::Ended => reaching(ItemEvent::Ended, phase),
+        CountOf::Cancelled => reaching(ItemEvent::Cancelled, phase),
+        CountOf::Retried => {
+            let count = phase.items.iter().map(retries).sum();
+            (count, phase.items.iter().flat_map(Line::retries).collect())
         }
-        Err(function) => {
-            let calls = calls(phase, function);
-            let lines: Vec<Line> = calls.iter().flat_map(|call| call.subject.lines()).collect();
-            (
-                calls.len(),
-                if lines.is_empty() {
-                    all_lines(phase)
-                } else {
-                    lines
-                },
-            )
+        CountOf::Function(function) => {
+            let calls = calls(phase.span, function);
+            let lines = calls.iter().flat_map(|call| call.subject.lines()).collect();
+            (calls.len(), lines)
         }
     };
+    let lines = if lines.is_empty() {
+        all_lines(phase)
+    } else {
+        lines
+    };
     (u64::try_from(count).unwrap_or(u64::MAX), lines)
+}
+
+/// The items with an event, and the records of those without: they tell more.
+fn reaching(event: ItemEvent, phase: &PhaseView<'_>) -> (usize, Vec<Line>) {
+    let (with, without): (Vec<_>, Vec<_>) = phase
+        .items
+        .iter()
+        .partition(|item| item.moment(event).is_some());
+    let lines = if without.is_empty() {
+        let lines = with.iter().filter_map(|item| Line::item(item, event));
+        lines.collect()
+    } else {
+        without.iter().flat_map(Line::items_all).collect()
+    };
+    (with.len(), lines)
+}
+
+fn retries(item: &NamedItem<'_>) -> usize {
+    item.attempts
+        .iter()
+        .filter(|attempt| matches!(attempt.end, Some(AttemptEnd::Retried(_))))
+        .count()
 }
 
 /// Whether the module was never loaded, so that there can be no item.

@@ -5,31 +5,31 @@
 //! In: an expectation and a timeline. Out: a [`CheckResult`]. A check that matched nothing fails.
 //! Does not: know whether the trace is whole (`judge`).
 
+mod attempts;
 mod concurrency;
 mod count;
+mod error;
+mod level;
+mod log;
 mod module;
 mod order;
 mod times;
 mod window;
 
-use deferinit_scenario::{Expectation, ItemEvent as Wanted, Scenario};
-use deferinit_timeline::{ItemEvent, PhaseSpan, Timeline};
+use deferinit_scenario::{Expectation, ItemEvent as Wanted, Scenario, Workload};
+use deferinit_timeline::{ItemEvent, Timeline};
 
 pub(crate) use module::workload;
 
 use crate::evidence::{Line, render};
-use crate::verdict::{CheckResult, Violation};
+use crate::items::{Label, PhaseView, selection};
+use crate::verdict::{CheckResult, NotJudged, Violation};
 
 /// Most violations one check lists; the rest are counted in one more.
 const MOST_VIOLATIONS: usize = 10;
 
 /// Checks one expectation.
-pub(crate) fn check(
-    expectation: &Expectation,
-    scenario: &Scenario,
-    timeline: &Timeline,
-) -> CheckResult {
-    let run = Run { scenario, timeline };
+pub(crate) fn check(expectation: &Expectation, run: Run<'_>) -> CheckResult {
     match expectation {
         Expectation::Count(wanted) => count::count(wanted, run),
         Expectation::Order(wanted) => order::order(wanted, run),
@@ -39,8 +39,32 @@ pub(crate) fn check(
         Expectation::Window(wanted) => window::window(wanted, run),
         Expectation::Concurrency(wanted) => concurrency::concurrency(wanted, run),
         Expectation::Difference(wanted) => window::difference(wanted, run),
-        Expectation::Leaks(wanted) => module::leaks(wanted, timeline),
+        Expectation::Leaks(wanted) => module::leaks(wanted, run.timeline),
         Expectation::Load(wanted) => module::load(wanted, run),
+        Expectation::Error(wanted) => error::error(wanted, run),
+        Expectation::Attempts(wanted) => attempts::attempts(wanted, run),
+        Expectation::Log(wanted) => log::log(wanted, run.timeline),
+        Expectation::Level(wanted) => level::level(wanted, run),
+    }
+}
+
+/// Whether an expectation is about how long something takes.
+pub(crate) fn is_timed(expectation: &Expectation) -> bool {
+    match expectation {
+        Expectation::Interval(_)
+        | Expectation::Lateness(_)
+        | Expectation::Duration(_)
+        | Expectation::Window(_)
+        | Expectation::Difference(_) => true,
+        Expectation::Count(_)
+        | Expectation::Order(_)
+        | Expectation::Concurrency(_)
+        | Expectation::Leaks(_)
+        | Expectation::Load(_)
+        | Expectation::Error(_)
+        | Expectation::Attempts(_)
+        | Expectation::Log(_)
+        | Expectation::Level(_) => false,
     }
 }
 
@@ -52,16 +76,32 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// The phase with this name.
-    fn phase(self, name: &str) -> Option<&'a PhaseSpan> {
-        self.timeline.phases.iter().find(|phase| phase.name == name)
+    /// All items of the phase with this name.
+    fn phase(self, name: &str) -> Option<PhaseView<'a>> {
+        let span = self.timeline.phases.iter().find(|span| span.name == name)?;
+        Some(PhaseView::new(span, self.workload(name)))
     }
 
-    /// The number of items the phase's workload has.
-    fn items(self, name: &str) -> u32 {
-        self.scenario
-            .phase(name)
-            .map_or(0, |phase| phase.workload.items)
+    /// The workload of the phase with this name.
+    fn workload(self, phase: &str) -> Option<&'a Workload> {
+        self.scenario.phase(phase).map(|phase| &phase.workload)
+    }
+
+    /// The ids of the items that a check is about, whether they left a record or not.
+    fn ids(self, phase: &str, chosen: Option<&[u32]>) -> Vec<u32> {
+        let all = || (0..self.workload(phase).map_or(0, Workload::items)).collect();
+        chosen.map_or_else(all, <[u32]>::to_vec)
+    }
+
+    /// What to call an item of the phase with this name.
+    fn label(self, phase: &str, id: u32) -> Label<'a> {
+        Label::of(id, self.workload(phase))
+    }
+
+    /// The name of a check on some of a phase's items.
+    fn name_for(self, phase: &str, what: &str, chosen: Option<&[u32]>) -> String {
+        let items = selection(chosen, self.workload(phase));
+        self.name(phase, &format!("{what}{items}"))
     }
 
     /// A check's name, with the phase's before it where there are several.
@@ -95,12 +135,17 @@ impl Findings {
 
     /// Notes a violation: `message` says what is wrong of the thing the check's name names.
     fn note(&mut self, message: &str, lines: Vec<Line>) {
+        self.note_lines(message, render(lines));
+    }
+
+    /// The same, with evidence that is no record.
+    fn note_lines(&mut self, message: &str, evidence: Vec<String>) {
         if self.violations.len() < MOST_VIOLATIONS {
             let message = format!("{}: {message}", self.name);
             self.violations.push(Violation {
                 check: self.name.clone(),
                 message,
-                evidence: render(lines),
+                evidence,
             });
         } else {
             self.more += 1;
@@ -119,11 +164,17 @@ impl Findings {
         }
         CheckResult {
             passed: self.violations.is_empty(),
+            not_judged: None,
             name: self.name,
             expected: self.expected,
             measured: measured.into(),
             violations: self.violations,
         }
+    }
+
+    /// The result of a check that cannot be judged.
+    fn not_judged(self, why: NotJudged, measured: impl Into<String>) -> CheckResult {
+        self.result(measured).set_aside(why)
     }
 
     /// The result of a check that found nothing to check.
@@ -150,6 +201,6 @@ fn event(wanted: Wanted) -> ItemEvent {
 }
 
 /// The records of all items of a phase.
-fn all_lines(phase: &PhaseSpan) -> Vec<Line> {
+fn all_lines(phase: &PhaseView<'_>) -> Vec<Line> {
     phase.items.iter().flat_map(Line::items_all).collect()
 }

@@ -5,13 +5,17 @@
 //! In: an expectation or a phase. Out: a check result.
 //! Does not: decide what a missing leak scan means (`judge`).
 
-use deferinit_scenario::{Expectation, LeaksExpectation, LoadExpectation};
-use deferinit_timeline::{Item, ItemEvent, Leak, PhaseSpan, Timeline};
+use std::collections::BTreeSet;
 
+use deferinit_scenario::{Expectation, LeaksExpectation, Load, LoadExpectation};
+use deferinit_timeline::{ItemEvent, Leak, PhaseSpan, Timeline};
+
+use super::error::error_words;
 use super::{Findings, Run};
 use crate::evidence::{Line, MOST_LINES};
+use crate::items::{NamedItem, PhaseView};
 use crate::text::count_bounds;
-use crate::verdict::{CheckResult, Violation};
+use crate::verdict::{CheckResult, NotJudged};
 
 /// Checks that the load is refused with an error.
 pub(super) fn load(wanted: &LoadExpectation, run: Run<'_>) -> CheckResult {
@@ -23,7 +27,7 @@ pub(super) fn load(wanted: &LoadExpectation, run: Run<'_>) -> CheckResult {
     let Some(phase) = run.phase(&wanted.phase) else {
         return findings.no_phase(&wanted.phase);
     };
-    let Some(loaded) = phase.loaded else {
+    let Some(loaded) = phase.span.loaded else {
         return findings.matched_nothing("the load never returned", Vec::new());
     };
     if loaded.status != -number {
@@ -39,40 +43,22 @@ pub(super) fn load(wanted: &LoadExpectation, run: Run<'_>) -> CheckResult {
 /// Checks the number of leaks. Without a scan the check does not pass, and has no violation either.
 pub(super) fn leaks(wanted: &LeaksExpectation, timeline: &Timeline) -> CheckResult {
     let expected = count_bounds(&wanted.bounds);
-    let name = "leaks".to_owned();
+    let mut findings = Findings::new("leaks".to_owned(), expected.clone());
     let Some(leaks) = &timeline.leaks else {
-        let measured = "no kmemleak scan was made".to_owned();
-        return CheckResult {
-            name,
-            expected,
-            measured,
-            passed: false,
-            violations: Vec::new(),
-        };
+        return findings.not_judged(NotJudged::NoLeakScan, "no kmemleak scan was made");
     };
-    let passed = wanted
+    let count = leaks.len();
+    if !wanted
         .bounds
-        .admits(u64::try_from(leaks.len()).unwrap_or(u64::MAX));
-    let mut violations = Vec::new();
-    if !passed {
-        let message = format!(
-            "leaks: kmemleak reports {}, allowed {expected}",
-            leaks.len()
-        );
+        .admits(u64::try_from(count).unwrap_or(u64::MAX))
+    {
         let evidence = leaks.iter().flat_map(leak_lines).take(MOST_LINES).collect();
-        violations.push(Violation {
-            check: name.clone(),
-            message,
+        findings.note_lines(
+            &format!("kmemleak reports {count}, allowed {expected}"),
             evidence,
-        });
+        );
     }
-    CheckResult {
-        name,
-        expected,
-        measured: leaks.len().to_string(),
-        passed,
-        violations,
-    }
+    findings.result(count.to_string())
 }
 
 fn leak_lines(leak: &Leak) -> Vec<String> {
@@ -83,7 +69,8 @@ fn leak_lines(leak: &Leak) -> Vec<String> {
 }
 
 /// The harness's own check on every phase: the module loads, unless its refusal is expected, and unloads; each item
-/// that left a record ended without an error or was cancelled.
+/// that left a record ended without an error or was cancelled. What an item ends with is not its matter where the
+/// scenario says it.
 pub(crate) fn workload(phase: &PhaseSpan, run: Run<'_>) -> CheckResult {
     let refusal_expected = run
         .scenario
@@ -91,10 +78,16 @@ pub(crate) fn workload(phase: &PhaseSpan, run: Run<'_>) -> CheckResult {
         .iter()
         .any(|one| matches!(one, Expectation::Load(load) if load.phase == phase.name));
     let load = if refusal_expected { "" } else { "loads, " };
-    let mut findings = Findings::new(
-        run.name(&phase.name, "module"),
-        format!("{load}unloads, and each item ends without error or is cancelled"),
-    );
+    let elsewhere = items_with_expected_end(&phase.name, run);
+    let other = if elsewhere.is_empty() { "" } else { " other" };
+    let expected = match run.scenario.load {
+        Load::Module => {
+            format!("{load}unloads, and each{other} item ends without error or is cancelled")
+        }
+        // Nothing takes back what is pending when the run ends.
+        Load::BuiltIn => format!("no{other} item ends with an error"),
+    };
+    let mut findings = Findings::new(run.name(&phase.name, "module"), expected);
     if let Some(loaded) = phase
         .loaded
         .filter(|loaded| loaded.status != 0 && !refusal_expected)
@@ -112,8 +105,10 @@ pub(crate) fn workload(phase: &PhaseSpan, run: Run<'_>) -> CheckResult {
             vec![line],
         );
     }
-    for item in &phase.items {
-        note_item(&mut findings, item);
+    for item in &PhaseView::new(phase, run.workload(&phase.name)).items {
+        let is_end_expected = elsewhere.contains(&item.id);
+        let is_unloaded = run.scenario.load == Load::Module;
+        note_item(&mut findings, item, is_end_expected, is_unloaded);
     }
     let count = |event| {
         phase
@@ -131,28 +126,38 @@ pub(crate) fn workload(phase: &PhaseSpan, run: Run<'_>) -> CheckResult {
     ))
 }
 
-fn note_item(findings: &mut Findings, item: &Item) {
-    match (item.ended, item.cancelled) {
-        (Some(ended), _) if ended.status != 0 => {
-            let lines = Line::items_all(item);
-            findings.note(
-                &format!(
-                    "item {} ended with error {}, allowed 0",
-                    item.id, ended.status
-                ),
-                lines,
-            );
+/// The items of a phase whose end the scenario has an expectation on.
+fn items_with_expected_end(phase: &str, run: Run<'_>) -> BTreeSet<u32> {
+    let wanted = run.scenario.expect.iter();
+    let ids = wanted.filter_map(|one| match one {
+        Expectation::Error(error) if error.phase == phase => {
+            Some(run.ids(phase, error.items.as_deref()))
         }
-        (None, None) => {
+        _ => None,
+    });
+    ids.flatten().collect()
+}
+
+fn note_item(
+    findings: &mut Findings,
+    item: &NamedItem<'_>,
+    is_end_expected: bool,
+    is_unloaded: bool,
+) {
+    let label = item.label.item();
+    match (item.ended, item.cancelled) {
+        (Some(ended), _) if ended.status != 0 && !is_end_expected => {
+            let error = error_words(ended.status);
+            let message = format!("{label} ended with error {error}, allowed 0");
+            findings.note(&message, Line::items_all(item));
+        }
+        (None, None) if is_unloaded => {
             let last = ItemEvent::ALL
                 .into_iter()
                 .rev()
                 .find(|event| item.moment(*event).is_some());
             let last = last.map_or("known", ItemEvent::word);
-            let message = format!(
-                "item {} is {last} but neither ends nor is cancelled",
-                item.id
-            );
+            let message = format!("{label} is {last} but neither ends nor is cancelled");
             findings.note(&message, Line::items_all(item));
         }
         _ => {}

@@ -5,11 +5,14 @@
 //! In: an order expectation and a run. Out: a check result.
 //! Two items that reach it in the same nanosecond have no order: that is a violation.
 
+use std::collections::BTreeMap;
+
 use deferinit_scenario::{IdOrder, OrderExpectation};
-use deferinit_timeline::{Item, ItemEvent, PhaseSpan};
+use deferinit_timeline::ItemEvent;
 
 use super::{Findings, Run, event};
 use crate::evidence::Line;
+use crate::items::{NamedItem, PhaseView};
 use crate::text::time;
 use crate::verdict::CheckResult;
 
@@ -20,19 +23,21 @@ const MOST_IDS: usize = 16;
 pub(super) fn order(wanted: &OrderExpectation, run: Run<'_>) -> CheckResult {
     let by = event(wanted.by);
     let ids: Vec<u32> = match &wanted.ids {
-        IdOrder::Ascending => (0..run.items(&wanted.phase)).collect(),
-        IdOrder::Descending => (0..run.items(&wanted.phase)).rev().collect(),
+        IdOrder::Ascending => run.ids(&wanted.phase, None),
+        IdOrder::Descending => run.ids(&wanted.phase, None).into_iter().rev().collect(),
         IdOrder::Listed(ids) => ids.clone(),
     };
     let name = run.name(&wanted.phase, &format!("order of {}", by.word()));
+    let list = |ids: &[u32]| list(ids, |id| run.label(&wanted.phase, id).number());
     let mut findings = Findings::new(name, list(&ids));
     let Some(phase) = run.phase(&wanted.phase) else {
         return findings.no_phase(&wanted.phase);
     };
 
-    let reached: Vec<&Item> = ids
+    let reaching = reaching(&phase, by);
+    let reached: Vec<NamedItem<'_>> = ids
         .iter()
-        .filter_map(|id| reaching(phase, *id, by))
+        .filter_map(|id| reaching.get(id).copied())
         .collect();
     if reached.len() < 2 {
         return findings.matched_nothing(
@@ -42,17 +47,13 @@ pub(super) fn order(wanted: &OrderExpectation, run: Run<'_>) -> CheckResult {
                 ids.len(),
                 by.word()
             ),
-            reached.into_iter().flat_map(Line::items_all).collect(),
+            reached.iter().flat_map(Line::items_all).collect(),
         );
     }
-    for id in ids.iter().filter(|id| reaching(phase, **id, by).is_none()) {
-        let lines = phase
-            .items
-            .iter()
-            .filter(|item| item.id == *id)
-            .flat_map(Line::items_all)
-            .collect();
-        findings.note(&format!("item {id} is never {}", by.word()), lines);
+    for id in ids.iter().filter(|id| !reaching.contains_key(id)) {
+        let lines = phase.item(*id).iter().flat_map(Line::items_all).collect();
+        let label = run.label(&wanted.phase, *id).item();
+        findings.note(&format!("{label} is never {}", by.word()), lines);
     }
     for (one, next) in reached.iter().zip(reached.iter().skip(1)) {
         note_if_not_later(&mut findings, one, next, by);
@@ -63,14 +64,18 @@ pub(super) fn order(wanted: &OrderExpectation, run: Run<'_>) -> CheckResult {
     findings.result(list(&found))
 }
 
-fn reaching(phase: &PhaseSpan, id: u32, by: ItemEvent) -> Option<&Item> {
-    phase
-        .items
-        .iter()
-        .find(|item| item.id == id && item.moment(by).is_some())
+/// The items that reach an event, by id.
+fn reaching<'a>(phase: &PhaseView<'a>, by: ItemEvent) -> BTreeMap<u32, NamedItem<'a>> {
+    let items = phase.items.iter().filter(|item| item.moment(by).is_some());
+    items.map(|item| (item.id, *item)).collect()
 }
 
-fn note_if_not_later(findings: &mut Findings, one: &Item, next: &Item, by: ItemEvent) {
+fn note_if_not_later(
+    findings: &mut Findings,
+    one: &NamedItem<'_>,
+    next: &NamedItem<'_>,
+    by: ItemEvent,
+) {
     let (Some(one_at), Some(next_at)) = (one.moment(by), next.moment(by)) else {
         return;
     };
@@ -79,31 +84,29 @@ fn note_if_not_later(findings: &mut Findings, one: &Item, next: &Item, by: ItemE
         .into_iter()
         .filter_map(|item| Line::item(item, by))
         .collect();
-    let (id, other, word) = (next.id, one.id, by.word());
+    let (item, other, word) = (next.label.item(), one.label.item(), by.word());
     if ahead > 0 {
         findings.note(
             &format!(
-                "item {id} is {word} {} before item {other}, allowed after it",
+                "{item} is {word} {} before {other}, allowed after it",
                 time(ahead)
             ),
             lines,
         );
     } else if ahead == 0 {
         findings.note(
-            &format!(
-                "item {id} is {word} in the same nanosecond as item {other}, allowed after it"
-            ),
+            &format!("{item} is {word} in the same nanosecond as {other}, allowed after it"),
             lines,
         );
     }
 }
 
-/// `0, 1, 2`, cut after [`MOST_IDS`].
-fn list(ids: &[u32]) -> String {
+/// `0 (bus), 1 (disk)`, cut after [`MOST_IDS`].
+fn list(ids: &[u32], words: impl Fn(u32) -> String) -> String {
     let mut text = ids
         .iter()
         .take(MOST_IDS)
-        .map(u32::to_string)
+        .map(|id| words(*id))
         .collect::<Vec<_>>()
         .join(", ");
     let left_out = ids.len().saturating_sub(MOST_IDS);

@@ -3,15 +3,19 @@
 //! Checks times of which there are many: intervals, lateness and durations.
 //!
 //! In: an expectation and a run. Out: a check result; each value, each percentile and the total are held to their bounds.
+//! An item that is called several times counts once: from its first start to its last end.
 //! Percentiles are nearest-rank: always a value that was measured, with its records.
 
+use std::collections::BTreeMap;
+
 use deferinit_scenario::{
-    Bounds, DurationExpectation, DurationOf, IntervalExpectation, LatenessExpectation,
-    PercentileBounds,
+    Action, Bounds, DurationExpectation, DurationOf, IntervalExpectation, LatenessExpectation,
+    Nanos, PercentileBounds, Shape, Workload,
 };
 use deferinit_timeline::ItemEvent;
 
 use super::{Findings, Run, all_lines, event};
+use crate::items::Label;
 use crate::sample::{self, Sample, Subject, intervals, percentile, total};
 use crate::text::{duration as unsigned_time, time, time_bounds, times_bounds};
 use crate::verdict::CheckResult;
@@ -37,18 +41,18 @@ pub(super) fn interval(wanted: &IntervalExpectation, run: Run<'_>) -> CheckResul
         percentiles: &wanted.percentiles,
         total_max: None,
     };
-    let name = run.name(
-        &wanted.phase,
-        &format!("interval {} to {}", from.word(), to.word()),
-    );
+    let chosen = wanted.items.as_deref();
+    let what = format!("interval {} to {}", from.word(), to.word());
+    let name = run.name_for(&wanted.phase, &what, chosen);
     let findings = Findings::new(name, limits.words());
     let Some(phase) = run.phase(&wanted.phase) else {
         return findings.no_phase(&wanted.phase);
     };
-    let samples = intervals(phase, from, to);
+    let phase = phase.select(chosen);
+    let samples = intervals(&phase, from, to);
     if samples.is_empty() {
         let why = format!("no item is both {} and {}", from.word(), to.word());
-        return findings.matched_nothing(&why, all_lines(phase));
+        return findings.matched_nothing(&why, all_lines(&phase));
     }
     hold(findings, samples, &limits, took)
 }
@@ -61,23 +65,65 @@ pub(super) fn lateness(wanted: &LatenessExpectation, run: Run<'_>) -> CheckResul
         percentiles: &wanted.percentiles,
         total_max: None,
     };
-    let findings = Findings::new(
-        run.name(&wanted.phase, &format!("lateness of {}", of.word())),
-        limits.words(),
-    );
+    let chosen = wanted.items.as_deref();
+    let what = format!("lateness of {}", of.word());
+    let findings = Findings::new(run.name_for(&wanted.phase, &what, chosen), limits.words());
     let Some(phase) = run.phase(&wanted.phase) else {
         return findings.no_phase(&wanted.phase);
     };
-    let samples = sample::lateness(phase, of);
+    let phase = phase.select(chosen);
+    let samples = sample::lateness(&phase, of);
     if samples.is_empty() {
         let why = format!(
             "no item is both {} and {}",
             ItemEvent::Armed.word(),
             of.word()
         );
-        return findings.matched_nothing(&why, all_lines(phase));
+        return findings.matched_nothing(&why, all_lines(&phase));
     }
-    hold(findings, samples, &limits, late)
+    let modified = run
+        .workload(&wanted.phase)
+        .map(modified)
+        .unwrap_or_default();
+    let against = against(&samples, &modified);
+    let mut result = hold(findings, samples, &limits, |sample| late(sample, &modified));
+    result.measured += &against;
+    result
+}
+
+/// The items whose delay another item modifies, by id: who does, and to what.
+type Modified<'a> = BTreeMap<u32, (Label<'a>, Nanos)>;
+
+/// Only an item of a plan can name another.
+fn modified(workload: &Workload) -> Modified<'_> {
+    let Shape::Plan(items) = &workload.shape else {
+        return Modified::new();
+    };
+    let modifies = |(by, action): (u32, &Action)| match action {
+        Action::Modify { item, delay } => {
+            let by = Label::of(by, Some(workload));
+            Some((workload.id_of(item)?, (by, *delay)))
+        }
+        _ => None,
+    };
+    let actions = (0..)
+        .zip(items)
+        .flat_map(|(id, item)| item.work.body.iter().map(move |action| (id, action)));
+    actions.filter_map(modifies).collect()
+}
+
+/// What the lateness of items whose delay was modified means; nothing if there are none.
+fn against(samples: &[Sample<'_>], modified: &Modified<'_>) -> String {
+    let items = samples.iter().filter(|sample| match sample.subject {
+        Subject::Item(item, ..) => modified.contains_key(&item.id),
+        Subject::Init(_) | Subject::Call(..) => false,
+    });
+    match items.map(|sample| sample.subject.name()).next() {
+        Some(first) => {
+            format!("; all after armed + requested delay, also {first}, whose delay is modified")
+        }
+        None => String::new(),
+    }
 }
 
 /// Checks how long module init, each item, or each call of a function takes.
@@ -99,20 +145,20 @@ pub(super) fn duration(wanted: &DurationExpectation, run: Run<'_>) -> CheckResul
             format!("there is no complete call of {name}"),
         ),
     };
-    let findings = Findings::new(
-        run.name(&wanted.phase, &format!("duration of {what}")),
-        limits.words(),
-    );
+    let chosen = wanted.items.as_deref();
+    let name = run.name_for(&wanted.phase, &format!("duration of {what}"), chosen);
+    let findings = Findings::new(name, limits.words());
     let Some(phase) = run.phase(&wanted.phase) else {
         return findings.no_phase(&wanted.phase);
     };
+    let phase = phase.select(chosen);
     let samples = match &wanted.of {
-        DurationOf::Init => sample::init(phase).into_iter().collect(),
-        DurationOf::Item => intervals(phase, ItemEvent::Started, ItemEvent::Ended),
-        DurationOf::Function(name) => sample::calls(phase, name),
+        DurationOf::Init => sample::init(phase.span).into_iter().collect(),
+        DurationOf::Item => intervals(&phase, ItemEvent::Started, ItemEvent::Ended),
+        DurationOf::Function(name) => sample::calls(phase.span, name),
     };
     if samples.is_empty() {
-        return findings.matched_nothing(&none, all_lines(phase));
+        return findings.matched_nothing(&none, all_lines(&phase));
     }
     hold(findings, samples, &limits, took)
 }
@@ -126,11 +172,14 @@ fn took(sample: &Sample<'_>) -> String {
     )
 }
 
-/// `item 3 is 9.120 ms after armed + 50 ms`.
-fn late(sample: &Sample<'_>) -> String {
-    let delay = match sample.subject {
-        Subject::Item(item, ..) => item.armed.map_or(0, |armed| armed.delay_ns),
-        Subject::Init(_) | Subject::Call(..) => 0,
+/// `item 3 (bus) is 9.120 ms after armed + 50 ms`, and who modified that delay.
+fn late(sample: &Sample<'_>, modified: &Modified<'_>) -> String {
+    let (delay, modified) = match sample.subject {
+        Subject::Item(item, ..) => (
+            item.armed.map_or(0, |armed| armed.delay_ns),
+            modified.get(&item.id),
+        ),
+        Subject::Init(_) | Subject::Call(..) => (0, None),
     };
     let side = if sample.nanoseconds < 0 {
         "before"
@@ -138,11 +187,19 @@ fn late(sample: &Sample<'_>) -> String {
         "after"
     };
     let distance = unsigned_time(sample.nanoseconds.unsigned_abs());
-    format!(
+    let mut text = format!(
         "{} is {distance} {side} armed + {}",
         sample.subject.name(),
         unsigned_time(delay)
-    )
+    );
+    if let Some((by, delay)) = modified {
+        text += &format!(
+            " (the delay it was armed with, which {} modifies to {})",
+            by.item(),
+            unsigned_time(delay.0)
+        );
+    }
+    text
 }
 
 /// Holds values, of which there is at least one, to their limits; `words` renders one of them.
@@ -150,7 +207,7 @@ fn hold(
     mut findings: Findings,
     mut samples: Vec<Sample<'_>>,
     limits: &Limits<'_>,
-    words: fn(&Sample<'_>) -> String,
+    words: impl Fn(&Sample<'_>) -> String,
 ) -> CheckResult {
     for sample in samples
         .iter()

@@ -5,10 +5,10 @@
 //! In: an expectation and a run. Out: a check result. A point that a phase did not pass matches nothing.
 
 use deferinit_scenario::{DifferenceExpectation, DifferenceOf, WindowExpectation};
-use deferinit_timeline::PhaseSpan;
 
 use super::{Findings, Run, all_lines};
 use crate::evidence::Line;
+use crate::items::PhaseView;
 use crate::sample;
 use crate::text::{time, time_bounds};
 use crate::verdict::CheckResult;
@@ -21,9 +21,9 @@ pub(super) fn window(wanted: &WindowExpectation, run: Run<'_>) -> CheckResult {
     let Some(phase) = run.phase(&wanted.phase) else {
         return findings.no_phase(&wanted.phase);
     };
-    match sample::window(phase, wanted.from, wanted.to) {
+    match sample::window(&phase, wanted.from, wanted.to) {
         Err(missing) => {
-            findings.matched_nothing(&format!("the phase has no {missing}"), all_lines(phase))
+            findings.matched_nothing(&format!("the phase has no {missing}"), all_lines(&phase))
         }
         Ok((nanoseconds, lines)) => {
             if !wanted.bounds.admits(nanoseconds) {
@@ -50,7 +50,7 @@ pub(super) fn difference(wanted: &DifferenceExpectation, run: Run<'_>) -> CheckR
         let phase = run
             .phase(name)
             .ok_or_else(|| format!("phase {name} did not run"))?;
-        phase_value(wanted.of, phase)
+        phase_value(wanted.of, &phase)
     };
     let ((one_value, mut lines), (other_value, other_lines)) = match (value(one), value(other)) {
         (Ok(one), Ok(other)) => (one, other),
@@ -71,12 +71,12 @@ pub(super) fn difference(wanted: &DifferenceExpectation, run: Run<'_>) -> CheckR
 }
 
 /// A phase's one value, with its records; the error says why there is none.
-fn phase_value(of: DifferenceOf, phase: &PhaseSpan) -> Result<(i64, Vec<Line>), String> {
-    let name = &phase.name;
+fn phase_value(of: DifferenceOf, phase: &PhaseView<'_>) -> Result<(i64, Vec<Line>), String> {
+    let name = &phase.span.name;
     match of {
         DifferenceOf::Init => {
-            let init =
-                sample::init(phase).ok_or_else(|| format!("phase {name} has no complete init"))?;
+            let init = sample::init(phase.span)
+                .ok_or_else(|| format!("phase {name} has no complete init"))?;
             Ok((init.nanoseconds, init.subject.lines()))
         }
         DifferenceOf::Window { from, to } => sample::window(phase, from, to)

@@ -2,14 +2,23 @@
 
 //! Judges runs that went as planned, and the same runs with one thing changed.
 
+mod attempts;
+mod log;
+mod names;
 mod run;
+mod untimed;
 
-use deferinit_check::{CheckResult, Judgement, Reason, Verdict, Violation, judge, measure};
+use deferinit_check::{
+    CheckResult, Judged, Judgement, NotJudged, Reason, Verdict, Violation, measure,
+};
 use deferinit_scenario::{Scenario, parse};
 use deferinit_timeline::{
     Anomaly, Ending, FinishCause, Function, Leak, PhaseSpan, Timeline, TraceNanos,
 };
-use run::{MS, US, direct_item, direct_phase, moment, phase, refused_phase, returned, timeline};
+use run::{
+    MS, US, direct_item, direct_phase, end, moment, never_run, phase, record, refused_phase,
+    returned, start, timeline,
+};
 
 /// The workload of the usual run.
 const MAIN: &str =
@@ -31,6 +40,11 @@ const MET: &str = "count: { of: ended, equals: 4 }";
 fn scenario(plan: &str, expectation: &str) -> Scenario {
     let text = format!("summary: A test.\n{plan}expect:\n  - {expectation}\n");
     parse("test", text.as_bytes()).unwrap_or_else(|error| panic!("{error:?} in\n{text}"))
+}
+
+/// Judges all there is to judge.
+fn judge(scenario: &Scenario, timeline: &Timeline) -> Judgement {
+    deferinit_check::judge(scenario, timeline, Judged::All)
 }
 
 /// Judges the usual run after a change.
@@ -124,7 +138,7 @@ fn count_of_items() {
     check_passes("count: { of: cancelled, equals: 0 }", untouched, "0");
     let cancel_one = |phase: &mut PhaseSpan| {
         let item = &mut phase.items[3];
-        (item.queued, item.started, item.ended) = (None, None, None);
+        never_run(item);
         item.cancelled = Some(moment(901_500 * US));
     };
     let violations = check_fails(
@@ -205,9 +219,11 @@ fn order_of_items() {
     );
     check_passes("order: { by: queued, ids: [1, 3] }", untouched, "1, 3");
     let swap = |phase: &mut PhaseSpan| {
-        let (one, two) = (phase.items[1].started, phase.items[2].started);
-        (phase.items[1].started, phase.items[2].started) = (two, one);
-        phase.items[1].ended = Some(returned(80 * MS, 0));
+        let at = |id: usize| phase.items[id].started.expect("started").at.0;
+        let (one, two) = (at(1), at(2));
+        start(&mut phase.items[1], two);
+        start(&mut phase.items[2], one);
+        end(&mut phase.items[1], 80 * MS, 0);
     };
     let violations = check_fails(
         "order: { by: started, ids: ascending }",
@@ -298,7 +314,7 @@ fn lateness_of_each_item() {
     );
     let violations = check_fails(
         "lateness: { of: started, min: 0ns, max: 8ms }",
-        |phase| phase.items[0].started = Some(moment(1_200 * US + 50 * MS + 9_120 * US)),
+        |phase| start(&mut phase.items[0], 1_200 * US + 50 * MS + 9_120 * US),
         &["lateness of started: item 0 is 9.120 ms after armed + 50 ms, allowed 0 ns..8 ms"],
     );
     assert_eq!(
@@ -443,10 +459,10 @@ fn concurrency_of_items() {
     // Ends in the nanosecond the next starts in: that is not at one time.
     check_passes(
         "concurrency: { equals: 1 }",
-        |phase| phase.items[0].ended = Some(returned(63_330 * US, 0)),
+        |phase| end(&mut phase.items[0], 63_330 * US, 0),
         "1",
     );
-    let overlap = |phase: &mut PhaseSpan| phase.items[0].ended = Some(returned(63_331 * US, 0));
+    let overlap = |phase: &mut PhaseSpan| end(&mut phase.items[0], 63_331 * US, 0);
     check_passes("concurrency: { equals: 2 }", overlap, "2");
     let violations = check_fails(
         "concurrency: { equals: 1 }",
@@ -559,6 +575,7 @@ fn leaks_after_a_scan() {
     let judgement = judge_leaks(None);
     assert_eq!(judgement.verdict, Verdict::Unresolved(Reason::NoLeakScan));
     assert!(!last(&judgement).passed);
+    assert_eq!(last(&judgement).not_judged, Some(NotJudged::NoLeakScan));
 }
 
 #[test]
@@ -613,11 +630,15 @@ fn module_must_load_unload_and_account_for_each_item() {
         "module: the unload returned -11, allowed 0"
     );
     assert_eq!(
-        first(|phase| phase.items[2].ended = Some(returned(90 * MS, -5))),
-        "module: item 2 ended with error -5, allowed 0"
+        first(|phase| end(&mut phase.items[2], 90 * MS, -5)),
+        "module: item 2 ended with error -EIO (-5), allowed 0"
     );
     assert_eq!(
-        first(|phase| phase.items[2].ended = None),
+        first(|phase| {
+            let at = phase.items[2].started.expect("started").at.0;
+            never_run(&mut phase.items[2]);
+            start(&mut phase.items[2], at);
+        }),
         "module: item 2 is started but neither ends nor is cancelled"
     );
 }
@@ -790,7 +811,23 @@ fn contradiction_is_unresolved() {
 
 #[test]
 fn timeline_of_another_plan_is_unresolved() {
-    let cases: [(Change, &str); 5] = [
+    let cases: [(Change, &str); 8] = [
+        (
+            |t| t.phases[0].record = Some(record(&["0", "1", "2"])),
+            "phase main has 4 items, but the module's record has 3",
+        ),
+        (
+            |t| t.phases[0].record = Some(record(&["0", "1", "bus", "3"])),
+            "item 2 of phase main is 2 of mode delayed, but bus of mode delayed in the module's record",
+        ),
+        (
+            |t| {
+                let mut rows = record(&["0", "1", "2", "3"]);
+                rows[3].mode = "probe".to_owned();
+                t.phases[0].record = Some(rows);
+            },
+            "item 3 of phase main is 3 of mode delayed, but 3 of mode probe in the module's record",
+        ),
         (
             |t| t.phases.clear(),
             "phases [\"main\"] are planned, but [] ran",
@@ -820,6 +857,10 @@ fn timeline_of_another_plan_is_unresolved() {
             format!("the run is not that of the scenario: {difference}")
         );
     }
+    let agrees = judge_main(MET, |phase| {
+        phase.record = Some(record(&["0", "1", "2", "3"]))
+    });
+    assert_eq!(agrees.verdict, Verdict::Pass);
     let mut expects_nothing = scenario(MAIN, MET);
     expects_nothing.expect.clear();
     let judgement = judge(&expects_nothing, &timeline(vec![phase("main")]));
@@ -895,6 +936,7 @@ fn measurements_are_there_whatever_is_checked() {
             "main.armed-started.p50 62120000",
             "main.armed-started.p90 82320000",
             "main.armed-started.p99 82320000",
+            "main.attempts.max 1",
             "main.concurrency 1",
             "main.first-armed-last-ended 83350000",
             "main.function.deferred_item_body.count 4",

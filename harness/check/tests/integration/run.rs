@@ -7,9 +7,9 @@
 //! 900 us + `i` * 10 us. The module's init takes 300 us.
 
 use deferinit_timeline::{
-    Anomalies, Armed, CallIntegrity, CpuIntegrity, CpuStatistics, Ending, Finish, FinishCause,
-    FormatVersion, Function, FunctionSpan, InitSpan, Integrity, Item, Moment, PhaseSpan, Queued,
-    Returned, Timeline, TraceNanos,
+    Anomalies, Armed, Attempt, AttemptEnd, CallIntegrity, CpuIntegrity, CpuStatistics, Ending,
+    Finish, FinishCause, FormatVersion, Function, FunctionSpan, InitSpan, Integrity, Item,
+    ItemRecord, Moment, PhaseSpan, Queued, Returned, Timeline, TraceNanos,
 };
 
 /// Microseconds and milliseconds in nanoseconds.
@@ -39,8 +39,9 @@ pub(crate) fn item(id: u32) -> Item {
     let (armed, delay_ns) = (1_200 * US + i * 10 * US, 50 * MS + i * 10 * MS);
     let queued = armed + delay_ns + 2 * MS + i * 100 * US;
     let started = queued + 20 * US;
-    Item {
+    let item = Item {
         id,
+        level: None,
         armed: Some(Armed {
             moment: moment(armed),
             delay_ns,
@@ -50,27 +51,98 @@ pub(crate) fn item(id: u32) -> Item {
             moment: moment(queued),
             expires: 4_294_892_296 + i,
         }),
-        started: Some(moment(started)),
-        ended: Some(returned(started + MS, 0)),
+        attempts: Vec::new(),
+        started: None,
+        ended: None,
         cancelled: None,
+    };
+    run_once(item, started, started + MS)
+}
+
+/// The item, called once from `started` to `ended`, without an error.
+fn run_once(mut item: Item, started: u64, ended: u64) -> Item {
+    start(&mut item, started);
+    end(&mut item, ended, 0);
+    item
+}
+
+/// Starts the item's only attempt at `at`, whatever it did before.
+pub(crate) fn start(item: &mut Item, at: u64) {
+    let end = item.attempts.first().and_then(|attempt| attempt.end);
+    let started = moment(at);
+    item.attempts = vec![Attempt { started, end }];
+    item.started = Some(started);
+}
+
+/// Ends the item's last attempt at `at` with `status`.
+pub(crate) fn end(item: &mut Item, at: u64, status: i64) {
+    let ended = returned(at, status);
+    if let Some(attempt) = item.attempts.last_mut() {
+        attempt.end = Some(AttemptEnd::Ended(ended));
     }
+    item.ended = Some(ended);
+}
+
+/// Takes back what the item did since it was armed.
+pub(crate) fn never_run(item: &mut Item) {
+    (item.queued, item.started, item.ended) = (None, None, None);
+    item.attempts.clear();
+}
+
+/// Has the item called once for each of these attempts, `(start, end)`: all but the last are retried with
+/// `-EAGAIN`, the last ends.
+pub(crate) fn run_again(item: &mut Item, times: &[(u64, u64)]) {
+    never_run(item);
+    for (at, until) in times {
+        item.attempts.push(Attempt {
+            started: moment(*at),
+            end: Some(AttemptEnd::Retried(returned(*until, -11))),
+        });
+    }
+    item.started = item.attempts.first().map(|attempt| attempt.started);
+    if let Some((_, until)) = times.last() {
+        end(item, *until, 0);
+    }
+}
+
+/// The module's own record of delayed items with these names, which says nothing else of them.
+pub(crate) fn record(names: &[&str]) -> Vec<ItemRecord> {
+    let row = |(id, name): (u32, &&str)| ItemRecord {
+        id,
+        name: (*name).to_owned(),
+        mode: "delayed".to_owned(),
+        armed: None,
+        expires: None,
+        queued: None,
+        started: None,
+        ended: None,
+        cancelled: None,
+        cpu: None,
+        pid: None,
+        attempts: 0,
+        error: None,
+    };
+    (0..).zip(names).map(row).collect()
 }
 
 /// Item `id` of a direct run: no delay and no queue; each starts as the one before ends.
 pub(crate) fn direct_item(id: u32) -> Item {
     let at = 1_200 * US + u64::from(id) * 10 * MS;
-    Item {
+    let item = Item {
         id,
+        level: None,
         armed: Some(Armed {
             moment: moment(at),
             delay_ns: 0,
             delay_jiffies: 0,
         }),
         queued: None,
-        started: Some(moment(at + US)),
-        ended: Some(returned(at + 10 * MS, 0)),
+        attempts: Vec::new(),
+        started: None,
+        ended: None,
         cancelled: None,
-    }
+    };
+    run_once(item, at + US, at + 10 * MS)
 }
 
 fn call(id: u32) -> FunctionSpan {
@@ -94,6 +166,7 @@ pub(crate) fn phase(name: &str) -> PhaseSpan {
     PhaseSpan {
         name: name.to_owned(),
         begin: moment(900 * US),
+        first_process: None,
         load: Some(moment(1_000 * US)),
         loaded: Some(returned(1_500 * US, 0)),
         init: Some(InitSpan {
@@ -105,10 +178,12 @@ pub(crate) fn phase(name: &str) -> PhaseSpan {
             cause: FinishCause::Done,
             moment: moment(900 * MS),
         }),
+        results: None,
         unload: Some(moment(901 * MS)),
         unloaded: Some(returned(902 * MS, 0)),
         end: Some(moment(903 * MS)),
         items: (0..4).map(item).collect(),
+        record: None,
         functions: vec![Function {
             name: "deferred_item_body".to_owned(),
             symbol: "deferred_item_body".to_owned(),
@@ -177,6 +252,8 @@ pub(crate) fn timeline(phases: Vec<PhaseSpan>) -> Timeline {
         phases,
         functions: Vec::new(),
         splats: Vec::new(),
+        log_lines: Vec::new(),
+        log_cut: false,
         leaks: None,
     }
 }

@@ -8,13 +8,24 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, anyhow};
 use deferinit_kernel::build::{self, BuildInfo, Choice, Listing};
 use deferinit_kernel::source;
+use deferinit_scenario::Load;
 use serde::Serialize;
 
-use crate::args::{Format, Kernel};
+use crate::args::{Format, Kernel, KernelVariant};
 use crate::exit::{Failure, PASSED};
 use crate::prepare::{self, choice, session};
 use crate::project::Project;
 use crate::stdout::print;
+
+/// The kernel that the user asked for.
+fn variant(project: &Project, arguments: &KernelVariant) -> Choice {
+    let load = if arguments.builtin {
+        Load::BuiltIn
+    } else {
+        Load::Module
+    };
+    choice(project, &arguments.kernel, load)
+}
 
 /// Runs the command.
 pub(crate) fn run(command: &Kernel, interrupted: Arc<AtomicBool>) -> Result<u8, Failure> {
@@ -27,7 +38,7 @@ pub(crate) fn run(command: &Kernel, interrupted: Arc<AtomicBool>) -> Result<u8, 
         }
         Kernel::Build(arguments) => {
             prepare::require(&session, &kbuild)?;
-            let kernel = build::provide(&session, &kbuild, &choice(&project, arguments))?;
+            let kernel = build::provide(&session, &kbuild, &variant(&project, arguments))?;
             print(&kernel.build_dir.display().to_string())?;
         }
         Kernel::List { format } => list(&build::list(&session), *format)?,
@@ -35,7 +46,7 @@ pub(crate) fn run(command: &Kernel, interrupted: Arc<AtomicBool>) -> Result<u8, 
             source: true,
             kernel,
         } => {
-            let tree = match choice(&project, kernel) {
+            let tree = match variant(&project, kernel) {
                 Choice::Tree(tree, _) => Some(tree),
                 Choice::Build(_) => {
                     return Err(Failure::usage(anyhow!(
@@ -54,7 +65,7 @@ pub(crate) fn run(command: &Kernel, interrupted: Arc<AtomicBool>) -> Result<u8, 
             source: false,
             kernel,
         } => {
-            let found = match choice(&project, kernel) {
+            let found = match variant(&project, kernel) {
                 Choice::Default(variant) => build::built(&session, &kbuild, &variant)?,
                 chosen => Some(build::provide(&session, &kbuild, &chosen)?),
             };

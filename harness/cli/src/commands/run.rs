@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use deferinit_check::{Judgement, Reason, Verdict};
 use deferinit_report::{
     JSON_FILE, JUNIT_FILE, KTAP_FILE, Repetition, RunResult, Terminal, exit_code, table,
 };
-use deferinit_scenario::{Clock, Scenario};
+use deferinit_scenario::{Clock, Load, Scenario};
 use deferinit_timeline::FormatVersion;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -41,13 +41,21 @@ pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, F
     }
     let (session, kbuild) = prepare::session(&project, Arc::clone(&interrupted))?;
     prepare::require(&session, &kbuild)?;
-    let insmod = insmod::read(&arguments.insmod, &prepare::MODULES)?;
+    insmod::read(&arguments.insmod, &prepare::MODULES)?;
     let machines = prepare::machines(&project, &scenarios)?;
     let tree = arguments.kernel.kernel_tree.as_deref();
     let output = Output::create(arguments.out.as_deref(), tree)?;
     let choice = &arguments.kernel;
     let folder = output.folder();
-    let prepared = prepare::prepare(&project, &session, &kbuild, choice, insmod, folder)?;
+    let mut prepared = Vec::new();
+    for load in [Load::Module, Load::BuiltIn] {
+        if scenarios.iter().any(|scenario| scenario.load == load) {
+            let insmod = insmod::read(&arguments.insmod, &prepare::MODULES)?;
+            let kernel =
+                prepare::prepare(&project, &session, &kbuild, choice, load, insmod, folder)?;
+            prepared.push((load, kernel));
+        }
+    }
 
     let batch = Batch {
         prepared: &prepared,
@@ -72,7 +80,8 @@ type Work<'a> = (&'a Scenario, &'a ReadyMachine);
 
 /// What all runs of an invocation share.
 struct Batch<'a> {
-    prepared: &'a Prepared,
+    /// What runs need, by where the kernel has the workload from.
+    prepared: &'a [(Load, Prepared)],
     out: &'a Path,
     interrupted: &'a AtomicBool,
     progress: Progress,
@@ -97,6 +106,14 @@ fn each<T>(
 }
 
 impl Batch<'_> {
+    fn prepared_for(&self, scenario: &Scenario) -> Result<&Prepared, Failure> {
+        let mut all = self.prepared.iter();
+        let found = all.find(|(load, _)| *load == scenario.load);
+        found
+            .map(|(_, prepared)| prepared)
+            .ok_or_else(|| Failure::setup(anyhow!("no kernel was prepared for {}", scenario.name)))
+    }
+
     /// One run; none, which is a result as well, once the user has had enough.
     fn one(
         &self,
@@ -104,9 +121,10 @@ impl Batch<'_> {
         repetition: Repetition,
         first: Option<&RunResult>,
     ) -> Result<RunResult, Failure> {
+        let prepared = self.prepared_for(scenario)?;
         if self.interrupted.load(Ordering::Relaxed) {
-            let machine = machine.describe(scenario, self.prepared.needs);
-            let release = &self.prepared.release;
+            let machine = machine.describe(scenario, prepared.needs);
+            let release = &prepared.release;
             return Ok(not_run(scenario, repetition, machine, release, self.out));
         }
         self.progress.begin(&scenario.name);
@@ -115,7 +133,7 @@ impl Batch<'_> {
             folder.push(repetition.index.to_string());
         }
         let job = pipeline::Job {
-            prepared: self.prepared,
+            prepared,
             machine,
             scenario,
             repetition,

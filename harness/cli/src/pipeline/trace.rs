@@ -39,6 +39,8 @@ pub(super) struct Files {
     pub(super) trace_clock: String,
     pub(super) dmesg: Option<String>,
     pub(super) kmemleak: Option<String>,
+    /// The module's own record of each phase.
+    pub(super) results: BTreeMap<String, String>,
     /// The first of these that cannot be read, if any.
     damage: Option<String>,
 }
@@ -71,6 +73,7 @@ impl Files {
             trace_clock: text(&folder.join("trace_clock"))?.unwrap_or_default(),
             dmesg: text(&folder.join("dmesg"))?,
             kmemleak: text(&folder.join("kmemleak"))?,
+            results: by_phase(&folder.join("results"))?,
             ..Self::default()
         };
         for system in entries(&folder.join("formats"))?
@@ -93,6 +96,16 @@ impl Files {
     }
 }
 
+/// The files of a folder by their names.
+fn by_phase(folder: &Path) -> Result<BTreeMap<String, String>> {
+    let mut files = BTreeMap::new();
+    for path in entries(folder)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        files.insert(name.into_owned(), text(&path)?.unwrap_or_default());
+    }
+    Ok(files)
+}
+
 /// Keeps the first thing that is wrong.
 fn note(damage: &mut Option<String>, message: String) {
     damage.get_or_insert(message);
@@ -105,16 +118,8 @@ pub(super) fn decode<'a>(
     outcome: &'a Outcome,
     files: &'a Files,
 ) -> Result<Decoded<'a>> {
-    let sections: Vec<_> = outcome
-        .received
-        .modules
-        .iter()
-        .map(|module| module.sections.as_slice())
-        .collect();
-    let kallsyms = match &prepared.module {
-        Some(module) => kallsyms(&prepared.system_map, module, &sections)?,
-        None => prepared.system_map.clone(),
-    };
+    let object_of = |name: &str| prepared.modules.get(name).map(Vec::as_slice);
+    let kallsyms = kallsyms(&prepared.system_map, &outcome.received.modules, object_of)?;
     let mut decoded = described(&kallsyms, files);
     // Without a layout, the guest ended before it could say how its trace is laid out.
     if !files.header_page.is_empty() {
@@ -252,6 +257,15 @@ fn trace_dat_cpus<'a>(cpus: &[CpuSubBuffers<'a>], files: &'a Files) -> Vec<Trace
         .collect()
 }
 
+/// One hash for the traces of all boots of a run: that of the only one, or of all of them in their order.
+pub(super) fn hash_of(hashes: &[String]) -> Option<String> {
+    match hashes {
+        [] => None,
+        [only] => Some(only.clone()),
+        several => Some(hexadecimal(&Sha256::digest(several.concat()))),
+    }
+}
+
 fn hash(cpus: &[CpuSubBuffers<'_>]) -> String {
     let mut hasher = Sha256::new();
     for cpu in cpus {
@@ -260,11 +274,11 @@ fn hash(cpus: &[CpuSubBuffers<'_>]) -> String {
             hasher.update(sub_buffer);
         }
     }
-    hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hexadecimal(&hasher.finalize())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn text(path: &Path) -> Result<Option<String>> {

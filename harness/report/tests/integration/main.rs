@@ -12,7 +12,9 @@ use deferinit_report::{
 };
 use deferinit_timeline::{Function, FunctionSpan, Timeline, TraceNanos};
 
-use crate::sample::{failed, panicked, passed, repeated, two_phases, unresolved, unsupported};
+use crate::sample::{
+    failed, panicked, passed, repeated, two_phases, unresolved, unsupported, untimed,
+};
 
 fn one_of_each() -> Vec<RunResult> {
     vec![
@@ -164,6 +166,27 @@ fn ktap_fails_a_mechanism_for_one_of_its_runs_and_skips_one_without_any() {
 fn ktap_name_with_a_hash_sign_is_no_directive() {
     let text = ktap(&[passed("a/one # SKIP never")]);
     assert!(text.contains("\n  ok 1 one _ SKIP never\n"), "{text}");
+}
+
+#[test]
+fn check_that_was_not_judged_is_shown_everywhere_and_changes_no_verdict() {
+    let runs = [untimed("delayed-work/accuracy")];
+    insta::assert_snapshot!(table(&runs, Terminal::NONE));
+    insta::assert_snapshot!("not_judged_junit", junit(&runs).expect("runs are XML"));
+    let text = json(&runs).expect("runs are JSON");
+    let results: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    let checks = &results["scenarios"][0]["checks"];
+    assert_eq!(checks[0]["not_judged"], serde_json::Value::Null);
+    assert_eq!(checks[1]["not_judged"], "untimed");
+    assert_eq!(checks[1]["passed"], false);
+    let text = ktap(&runs);
+    for line in [
+        "\n  # accuracy: not judged, since times mean nothing on this kernel:\n",
+        "\n  ok 1 accuracy\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    assert_eq!(exit_code(&runs), PASSED);
 }
 
 #[test]

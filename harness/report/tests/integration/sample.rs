@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use deferinit_check::{CheckResult, Judgement, Reason, Verdict, Violation};
+use deferinit_check::{CheckResult, Judgement, NotJudged, Reason, Verdict, Violation};
 use deferinit_report::{FunctionFigures, Repetition, RunResult};
 use deferinit_timeline::{Anomalies, Ending, FormatVersion, Integrity, Timeline};
 
@@ -22,6 +22,7 @@ pub(crate) fn passed(name: &str) -> RunResult {
                 expected: "exactly 8".to_owned(),
                 measured: "8".to_owned(),
                 passed: true,
+                not_judged: None,
                 violations: vec![],
             }],
             measurements: measurements(&[
@@ -52,10 +53,10 @@ pub(crate) fn passed(name: &str) -> RunResult {
 pub(crate) fn failed(name: &str) -> RunResult {
     let late = |id: u32| Violation {
         check: "lateness of started".to_owned(),
-        message: format!("item {id} is 9.120 ms after armed + 50 ms, allowed 0 ns..8 ms"),
+        message: format!("item {id} (dev{id}) is 9.120 ms after armed + 50 ms, allowed 0 ns..8 ms"),
         evidence: vec![
-            format!("cpu0 1.604512003 deferred_item_armed id={id} delay_ns=50000000"),
-            format!("cpu0 1.663633123 deferred_item_started id={id}"),
+            format!("cpu0 1.604512003 deferred_item_armed id={id} (dev{id}) delay_ns=50000000"),
+            format!("cpu0 1.663633123 deferred_item_started id={id} (dev{id})"),
         ],
     };
     let violations: Vec<_> = (3..8).map(late).collect();
@@ -65,9 +66,24 @@ pub(crate) fn failed(name: &str) -> RunResult {
         expected: "each 0 ns..8 ms".to_owned(),
         measured: "8 items: 1.020400 ms..9.120 ms".to_owned(),
         passed: false,
+        not_judged: None,
         violations: violations.clone(),
     });
     run.judgement.verdict = Verdict::Fail(violations);
+    run
+}
+
+/// A pass on a kernel whose times mean nothing.
+pub(crate) fn untimed(name: &str) -> RunResult {
+    let mut run = passed(name);
+    run.judgement.checks.push(CheckResult {
+        name: "lateness of started for bus".to_owned(),
+        expected: "each 0 ns..8 ms".to_owned(),
+        measured: "1 value: 9.120 ms".to_owned(),
+        passed: false,
+        not_judged: Some(NotJudged::Untimed),
+        violations: vec![],
+    });
     run
 }
 
@@ -151,6 +167,8 @@ pub(crate) fn timeline() -> Timeline {
         phases: vec![],
         functions: vec![],
         splats: vec![],
+        log_lines: vec![],
+        log_cut: false,
         leaks: None,
     }
 }

@@ -5,23 +5,28 @@
 //! In: the texts of an entry, and the phases it may be about. Out: an [`Expectation`] that some run could meet and
 //! some run could miss; one that bounds nothing, or asks for an event its phase cannot have, is a mistake.
 
-use super::value::{Grammar, LONGEST, Result, duration, entries, one_of, spelled, whole};
+use super::select::{Items, Need};
+use super::value::{
+    ERRNOS, Grammar, Result, duration, entries, errno, has_entries, one_of, spelled, whole,
+};
 use crate::error::{Mistake, Place};
 use crate::file::{
-    Choice, ConcurrencyBlock, CountBlock, DifferenceBlock, DifferenceOfBlock, DurationBlock,
-    ExpectBlock, Given, IdsBlock, IntervalBlock, LatenessBlock, LeaksBlock, List, LoadBlock,
-    OrderBlock, PercentileBlock, SpanBlock, Text, WindowBlock,
+    AttemptsBlock, Choice, ConcurrencyBlock, CountBlock, DifferenceBlock, DifferenceOfBlock,
+    DurationBlock, ErrorBlock, ExpectBlock, Given, IdsBlock, IntervalBlock, LatenessBlock,
+    LeaksBlock, LevelBlock, List, LoadBlock, LogBlock, OrderBlock, PercentileBlock, SpanBlock,
+    Text, WindowBlock,
 };
+use crate::rules::LONGEST;
 use crate::yaml::Located;
 use crate::{
-    Bounds, ConcurrencyExpectation, CountBounds, CountExpectation, CountOf, DifferenceExpectation,
-    DifferenceOf, DurationExpectation, DurationOf, Errno, Expectation, IdOrder,
-    IntervalExpectation, ItemEvent, LatenessExpectation, LeaksExpectation, LoadExpectation, Mode,
-    Nanos, OrderExpectation, Percentile, PercentileBounds, Phase, Point, Start, UnitError,
-    WindowExpectation,
+    AttemptsExpectation, Bounds, ConcurrencyExpectation, CountBounds, CountExpectation, CountOf,
+    DifferenceExpectation, DifferenceOf, DurationExpectation, DurationOf, Errno, ErrorExpectation,
+    Expectation, IdOrder, IntervalExpectation, ItemEvent, LatenessExpectation, LeaksExpectation,
+    Level, LevelExpectation, Load, LoadExpectation, LogExpectation, Nanos, OrderExpectation,
+    Percentile, PercentileBounds, Phase, Point, Start, UnitError, WindowExpectation,
 };
 
-/// The most entries of `percentiles` and of a list of ids.
+/// The most entries of `percentiles` and of an order.
 const MAX_LISTED: usize = 64;
 
 const FUNCTION: Grammar = Grammar {
@@ -34,9 +39,20 @@ const FUNCTION: Grammar = Grammar {
     },
 };
 
+const LOG_TEXT: Grammar = Grammar {
+    what: "a part of a line of the kernel log",
+    longest: 256,
+    allowed: "printable ASCII",
+    is_valid: |text| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_graphic() || byte == b' ')
+    },
+};
+
 /// What an expectation may refer to.
 pub(super) struct Context<'a> {
     pub(super) phases: &'a [Phase],
+    pub(super) load: Load,
     pub(super) command_line: &'a [String],
 }
 
@@ -52,6 +68,10 @@ enum Entry {
     Difference(Located<DifferenceBlock>),
     Leaks(Located<LeaksBlock>),
     Load(Located<LoadBlock>),
+    Error(Located<ErrorBlock>),
+    Attempts(Located<AttemptsBlock>),
+    Log(Located<LogBlock>),
+    Level(Located<LevelBlock>),
 }
 
 impl Context<'_> {
@@ -67,6 +87,10 @@ impl Context<'_> {
             Entry::Difference(block) => self.difference(block),
             Entry::Leaks(block) => self.leaks(block),
             Entry::Load(block) => self.load(block),
+            Entry::Error(block) => self.error(block),
+            Entry::Attempts(block) => self.attempts(block),
+            Entry::Log(block) => log(block),
+            Entry::Level(block) => self.level(block),
         }
     }
 
@@ -75,9 +99,21 @@ impl Context<'_> {
             value: block,
             place,
         } = block;
+        let phase = self.phase(block.phase, place)?;
+        let of_choice = block.of.required("of", place)?;
+        let of = count_of(&of_choice)?;
+        let items = match counted(&of) {
+            Some(need) => {
+                let items = Items::of(phase, block.items)?;
+                items.one_can(of_choice.place, &need)?;
+                items.ids
+            }
+            None => not_by_item(block.items)?,
+        };
         Ok(Expectation::Count(CountExpectation {
-            phase: self.phase(block.phase, place)?.name.clone(),
-            of: count_of(&block.of.required("of", place)?)?,
+            phase: phase.name.clone(),
+            of,
+            items,
             bounds: count_bounds(place, &block.equals, &block.at_least, &block.at_most)?,
         }))
     }
@@ -88,17 +124,19 @@ impl Context<'_> {
             place,
         } = block;
         let phase = self.phase(block.phase, place)?;
-        if phase.workload.items < 2 {
+        if phase.workload.items() < 2 {
             let message = format!("phase `{}` has one item, which has no order", phase.name);
             return Err(Mistake::new(place, message).allow("phases with at least 2 items"));
         }
         let by = block.by.required("by", place)?;
         let event = one_of(by.place, "event", &by.value, &events(&ItemEvent::ALL[..4]))?;
-        happens(by.place, event, phase)?;
+        let ids = block.ids.required("ids", place)?;
+        let need = Need::of(event);
+        Items::all(phase).one_can(by.place, &need)?;
         Ok(Expectation::Order(OrderExpectation {
             phase: phase.name.clone(),
             by: event,
-            ids: id_order(&block.ids.required("ids", place)?, phase)?,
+            ids: id_order(ids, phase, by.place, &need)?,
         }))
     }
 
@@ -108,9 +146,10 @@ impl Context<'_> {
             place,
         } = block;
         let phase = self.phase(block.phase, place)?;
-        let from = item_event(&block.from.required("from", place)?, phase)?;
+        let items = Items::of(phase, block.items)?;
+        let from = item_event(&block.from.required("from", place)?, &items)?;
         let to_text = block.to.required("to", place)?;
-        let to = item_event(&to_text, phase)?;
+        let to = item_event(&to_text, &items)?;
         if from >= to {
             let message = format!("no item is {from} before it is {to}");
             let order = ItemEvent::ALL.map(ItemEvent::as_str).join(", ");
@@ -124,6 +163,7 @@ impl Context<'_> {
             phase: phase.name.clone(),
             from,
             to,
+            items: items.ids,
             each,
             percentiles,
         }))
@@ -142,19 +182,16 @@ impl Context<'_> {
             &of.value,
             &events(&[ItemEvent::Queued, ItemEvent::Started]),
         )?;
-        if phase.workload.mode == Mode::Direct {
-            let message = format!(
-                "phase `{}` is direct: its items have no delay to be late for",
-                phase.name
-            );
-            return Err(Mistake::new(place, message).allow("phases of mode delayed"));
-        }
+        let items = Items::of(phase, block.items)?;
+        items.each_can(place, &Need::DELAY)?;
+        items.each_can(of.place, &Need::of(event))?;
         let percentiles = percentiles(block.percentiles)?;
         let each = bounds(&block.min, &block.max)?;
         bounds_something(place, !each.is_empty() || !percentiles.is_empty(), TIMES)?;
         Ok(Expectation::Lateness(LatenessExpectation {
             phase: phase.name.clone(),
             of: event,
+            items: items.ids,
             each,
             percentiles,
         }))
@@ -165,7 +202,16 @@ impl Context<'_> {
             value: block,
             place,
         } = block;
-        let of = duration_of(&block.of.required("of", place)?)?;
+        let phase = self.phase(block.phase, place)?;
+        let of_choice = block.of.required("of", place)?;
+        let of = duration_of(&of_choice)?;
+        if of == DurationOf::Init {
+            self.has_init(of_choice.place)?;
+        }
+        let items = match of {
+            DurationOf::Item => Items::of(phase, block.items)?.ids,
+            DurationOf::Init | DurationOf::Function(_) => not_by_item(block.items)?,
+        };
         let several_places = [block.percentiles.place(), block.total_max.place()];
         if of == DurationOf::Init
             && let Some(several) = several_places.into_iter().flatten().next()
@@ -179,8 +225,9 @@ impl Context<'_> {
         let is_bound = !each.is_empty() || !percentiles.is_empty() || total_max.is_some();
         bounds_something(place, is_bound, "min, max, percentiles, total-max")?;
         Ok(Expectation::Duration(DurationExpectation {
-            phase: self.phase(block.phase, place)?.name.clone(),
+            phase: phase.name.clone(),
             of,
+            items,
             each,
             percentiles,
             total_max,
@@ -193,7 +240,7 @@ impl Context<'_> {
             place,
         } = block;
         let phase = self.phase(block.phase, place)?;
-        let (from, to) = span(block.from, block.to, place, &[phase])?;
+        let (from, to) = span(block.from, block.to, place, &[phase], self.load)?;
         let bounds = bounds(&block.min, &block.max)?;
         bounds_something(place, !bounds.is_empty(), "min, max")?;
         Ok(Expectation::Window(WindowExpectation {
@@ -209,8 +256,10 @@ impl Context<'_> {
             value: block,
             place,
         } = block;
+        let phase = self.phase(block.phase, place)?;
         Ok(Expectation::Concurrency(ConcurrencyExpectation {
-            phase: self.phase(block.phase, place)?.name.clone(),
+            phase: phase.name.clone(),
+            items: Items::of(phase, block.items)?.ids,
             bounds: count_bounds(place, &block.equals, &block.at_least, &block.at_most)?,
         }))
     }
@@ -222,7 +271,7 @@ impl Context<'_> {
         } = block;
         let between = block.between.required("between", place)?;
         let (first, second) = self.two_phases(&between)?;
-        let of = difference_of(block.of.required("of", place)?, &[first, second])?;
+        let of = difference_of(block.of.required("of", place)?, &[first, second], self.load)?;
         let bounds = bounds(&block.min, &block.max)?;
         bounds_something(place, !bounds.is_empty(), "min, max")?;
         Ok(Expectation::Difference(DifferenceExpectation {
@@ -230,6 +279,18 @@ impl Context<'_> {
             between: (first.name.clone(), second.name.clone()),
             bounds,
         }))
+    }
+
+    /// Refuses what is about a load where nothing is loaded.
+    fn has_init(&self, place: Place) -> Result<()> {
+        match self.load {
+            Load::Module => Ok(()),
+            Load::BuiltIn => {
+                let message =
+                    "a workload in the kernel's image is not loaded, and has no init of its own";
+                Err(Mistake::new(place, message).allow("windows between points of the boot"))
+            }
+        }
     }
 
     fn leaks(&self, block: Located<LeaksBlock>) -> Result<Expectation> {
@@ -253,11 +314,55 @@ impl Context<'_> {
             value: block,
             place,
         } = block;
-        let error = block.error.required("error", place)?;
-        let table = Errno::ALL.map(|errno| (errno.as_str(), errno));
+        self.has_init(place)?;
         Ok(Expectation::Load(LoadExpectation {
             phase: self.phase(block.phase, place)?.name.clone(),
-            error: one_of(error.place, "error", &error.value, &table)?,
+            error: errno(&block.error.required("error", place)?)?,
+        }))
+    }
+
+    fn error(&self, block: Located<ErrorBlock>) -> Result<Expectation> {
+        let Located {
+            value: block,
+            place,
+        } = block;
+        let phase = self.phase(block.phase, place)?;
+        Ok(Expectation::Error(ErrorExpectation {
+            phase: phase.name.clone(),
+            items: Items::of(phase, block.items)?.ids,
+            equals: error_or_none(&block.equals.required("equals", place)?)?,
+        }))
+    }
+
+    fn level(&self, block: Located<LevelBlock>) -> Result<Expectation> {
+        let Located {
+            value: block,
+            place,
+        } = block;
+        if self.load == Load::Module {
+            let message = "only a workload in the kernel's image has initcall levels";
+            return Err(Mistake::new(place, message).allow("`load: built-in` at the top level"));
+        }
+        let phase = self.phase(block.phase, place)?;
+        let equals = block.equals.required("equals", place)?;
+        let table = Level::ALL.map(|level| (level.as_str(), level));
+        Ok(Expectation::Level(LevelExpectation {
+            phase: phase.name.clone(),
+            items: Items::of(phase, block.items)?.ids,
+            equals: one_of(equals.place, "level", &equals.value, &table)?,
+        }))
+    }
+
+    fn attempts(&self, block: Located<AttemptsBlock>) -> Result<Expectation> {
+        let Located {
+            value: block,
+            place,
+        } = block;
+        let phase = self.phase(block.phase, place)?;
+        Ok(Expectation::Attempts(AttemptsExpectation {
+            phase: phase.name.clone(),
+            items: Items::of(phase, block.items)?.ids,
+            bounds: count_bounds(place, &block.equals, &block.at_least, &block.at_most)?,
         }))
     }
 
@@ -310,8 +415,8 @@ const TIMES: &str = "min, max, percentiles";
 
 /// What an entry expects: exactly one key has to be given.
 fn only_key(entry: Located<ExpectBlock>) -> Result<Entry> {
-    const ALLOWED: &str =
-        "count, order, interval, lateness, duration, window, concurrency, difference, leaks, load";
+    const ALLOWED: &str = "count, order, interval, lateness, duration, window, concurrency, \
+                           difference, leaks, load, error, attempts, log, level";
     let block = entry.value;
     let given = [
         block.count.0.map(Entry::Count),
@@ -324,6 +429,10 @@ fn only_key(entry: Located<ExpectBlock>) -> Result<Entry> {
         block.difference.0.map(Entry::Difference),
         block.leaks.0.map(Entry::Leaks),
         block.load.0.map(Entry::Load),
+        block.error.0.map(Entry::Error),
+        block.attempts.0.map(Entry::Attempts),
+        block.log.0.map(Entry::Log),
+        block.level.0.map(Entry::Level),
     ];
     let mut given = given.into_iter().flatten();
     match (given.next(), given.next()) {
@@ -345,21 +454,42 @@ enum Subject<T> {
 
 fn count_of(choice: &Located<Choice<String>>) -> Result<CountOf> {
     let table = [
-        ("armed", Subject::Plain(ItemEvent::Armed)),
-        ("queued", Subject::Plain(ItemEvent::Queued)),
-        ("started", Subject::Plain(ItemEvent::Started)),
-        ("ended", Subject::Plain(ItemEvent::Ended)),
-        ("cancelled", Subject::Plain(ItemEvent::Cancelled)),
+        ("armed", Subject::Plain(&CountOf::Armed)),
+        ("queued", Subject::Plain(&CountOf::Queued)),
+        ("started", Subject::Plain(&CountOf::Started)),
+        ("retried", Subject::Plain(&CountOf::Retried)),
+        ("ended", Subject::Plain(&CountOf::Ended)),
+        ("cancelled", Subject::Plain(&CountOf::Cancelled)),
         ("function", Subject::Function),
     ];
     Ok(match subject(choice, &table)? {
-        Named::Plain(ItemEvent::Armed) => CountOf::Armed,
-        Named::Plain(ItemEvent::Queued) => CountOf::Queued,
-        Named::Plain(ItemEvent::Started) => CountOf::Started,
-        Named::Plain(ItemEvent::Ended) => CountOf::Ended,
-        Named::Plain(ItemEvent::Cancelled) => CountOf::Cancelled,
+        Named::Plain(of) => of.clone(),
         Named::Function(name) => CountOf::Function(name),
     })
+}
+
+/// What an item needs to be counted; `None` where it is no items that are counted.
+fn counted(of: &CountOf) -> Option<Need> {
+    match of {
+        CountOf::Armed => Some(Need::of(ItemEvent::Armed)),
+        CountOf::Queued => Some(Need::of(ItemEvent::Queued)),
+        CountOf::Started => Some(Need::of(ItemEvent::Started)),
+        CountOf::Retried => Some(Need::RETRIES),
+        CountOf::Ended => Some(Need::of(ItemEvent::Ended)),
+        CountOf::Cancelled => Some(Need::of(ItemEvent::Cancelled)),
+        CountOf::Function(_) => None,
+    }
+}
+
+/// Refuses a choice of items for what is no item's.
+fn not_by_item(items: Given<Vec<Text>>) -> Result<Option<Vec<u32>>> {
+    match items.place() {
+        None => Ok(None),
+        Some(place) => {
+            let message = "this is not about items, so there are none to choose";
+            Err(Mistake::new(place, message).allow("no `items`"))
+        }
+    }
 }
 
 fn duration_of(choice: &Located<Choice<String>>) -> Result<DurationOf> {
@@ -401,12 +531,20 @@ fn subject<T: Copy>(
     }
 }
 
-fn difference_of(block: Located<DifferenceOfBlock>, phases: &[&Phase]) -> Result<DifferenceOf> {
+fn difference_of(
+    block: Located<DifferenceOfBlock>,
+    phases: &[&Phase],
+    load: Load,
+) -> Result<DifferenceOf> {
     let Located {
         value: block,
         place,
     } = block;
     match (block.duration.0, block.window.0) {
+        (Some(duration), None) if load == Load::BuiltIn => {
+            let message = "a workload in the kernel's image has no init of its own";
+            Err(Mistake::new(duration.place, message).allow("window"))
+        }
         (Some(duration), None) => one_of(
             duration.place,
             "duration",
@@ -418,7 +556,7 @@ fn difference_of(block: Located<DifferenceOfBlock>, phases: &[&Phase]) -> Result
                 value: SpanBlock { from, to },
                 place,
             } = window;
-            let (from, to) = span(from, to, place, phases)?;
+            let (from, to) = span(from, to, place, phases, load)?;
             Ok(DifferenceOf::Window { from, to })
         }
         (None, None) | (Some(_), Some(_)) => {
@@ -435,10 +573,11 @@ fn span(
     to: Given<String>,
     place: Place,
     phases: &[&Phase],
+    load: Load,
 ) -> Result<(Point, Point)> {
-    let from = point(&from.required("from", place)?, phases)?;
+    let from = point(&from.required("from", place)?, phases, load)?;
     let to_text = to.required("to", place)?;
-    let to = point(&to_text, phases)?;
+    let to = point(&to_text, phases, load)?;
     if from == to {
         let message = format!("a window from {from} to {to} is always 0");
         return Err(Mistake::new(to_text.place, message).allow("a point other than `from`"));
@@ -446,9 +585,15 @@ fn span(
     Ok((from, to))
 }
 
-fn point(text: &Text, phases: &[&Phase]) -> Result<Point> {
+fn point(text: &Text, phases: &[&Phase], load: Load) -> Result<Point> {
     let table = Point::ALL.map(|point| (point.as_str(), point));
     let point = one_of(text.place, "point", &text.value, &table)?;
+    if !point.is_of(load) {
+        let points = Point::ALL.into_iter().filter(|point| point.is_of(load));
+        let names: Vec<&str> = points.map(Point::as_str).collect();
+        let message = format!("a phase with `load: {load}` has no point `{point}`");
+        return Err(Mistake::new(text.place, message).allow(names.join(", ")));
+    }
     let untriggered = phases
         .iter()
         .find(|phase| phase.workload.start != Start::Trigger);
@@ -471,58 +616,63 @@ fn events(events: &[ItemEvent]) -> Vec<(&'static str, ItemEvent)> {
         .collect()
 }
 
-fn item_event(text: &Text, phase: &Phase) -> Result<ItemEvent> {
+fn item_event(text: &Text, items: &Items<'_>) -> Result<ItemEvent> {
     let event = one_of(text.place, "event", &text.value, &events(&ItemEvent::ALL))?;
-    happens(text.place, event, phase)?;
+    items.each_can(text.place, &Need::of(event))?;
     Ok(event)
 }
 
-/// Refuses an event that no item of the phase can have.
-fn happens(place: Place, event: ItemEvent, phase: &Phase) -> Result<()> {
-    let is_on_queues_only = matches!(event, ItemEvent::Queued | ItemEvent::Cancelled);
-    if phase.workload.mode == Mode::Direct && is_on_queues_only {
-        let message = format!(
-            "phase `{}` is direct: its items are never {event}",
-            phase.name
-        );
-        return Err(Mistake::new(place, message).allow("armed, started, ended"));
-    }
-    Ok(())
+fn id_order(ids: Located<IdsBlock>, phase: &Phase, by: Place, need: &Need) -> Result<IdOrder> {
+    let name = match ids.value {
+        IdsBlock::Named(name) => name,
+        IdsBlock::Listed(texts) => return listed_ids(ids.place, texts, phase, by, need),
+    };
+    let table = [("ascending", true), ("descending", false)];
+    let is_ascending = one_of(ids.place, "order", &name, &table)
+        .map_err(|mistake| mistake.allow("ascending, descending, or a list such as [3, 1, 2]"))?;
+    Items::all(phase).each_can(by, need)?;
+    Ok(if is_ascending {
+        IdOrder::Ascending
+    } else {
+        IdOrder::Descending
+    })
 }
 
-fn id_order(ids: &Located<IdsBlock>, phase: &Phase) -> Result<IdOrder> {
-    match &ids.value {
-        IdsBlock::Named(name) => {
-            let table = [("ascending", true), ("descending", false)];
-            let is_ascending = one_of(ids.place, "order", name, &table).map_err(|mistake| {
-                mistake.allow("ascending, descending, or a list such as [3, 1, 2]")
-            })?;
-            Ok(if is_ascending {
-                IdOrder::Ascending
-            } else {
-                IdOrder::Descending
-            })
-        }
-        IdsBlock::Listed(texts) => listed_ids(ids.place, texts, phase),
-    }
+fn listed_ids(
+    place: Place,
+    texts: Vec<Text>,
+    phase: &Phase,
+    by: Place,
+    need: &Need,
+) -> Result<IdOrder> {
+    let list = Located {
+        value: texts,
+        place,
+    };
+    has_entries("ids", &list, 2..=MAX_LISTED)?;
+    let items = Items::of(phase, Given(Some(list)))?;
+    items.each_can(by, need)?;
+    Ok(IdOrder::Listed(items.ids.unwrap_or_default()))
 }
 
-fn listed_ids(place: Place, texts: &[Text], phase: &Phase) -> Result<IdOrder> {
-    if !(2..=MAX_LISTED).contains(&texts.len()) {
-        let message = format!("`ids` has {}", entries(texts.len()));
-        return Err(Mistake::new(place, message).allow(format!("2 to {MAX_LISTED} entries")));
+fn log(block: Located<LogBlock>) -> Result<Expectation> {
+    let Located {
+        value: block,
+        place,
+    } = block;
+    Ok(Expectation::Log(LogExpectation {
+        contains: spelled(&block.contains.required("contains", place)?, &LOG_TEXT)?,
+        bounds: count_bounds(place, &block.equals, &block.at_least, &block.at_most)?,
+    }))
+}
+
+fn error_or_none(text: &Text) -> Result<Option<Errno>> {
+    if text.value == "none" {
+        return Ok(None);
     }
-    let mut ids = Vec::new();
-    for text in texts {
-        let id = whole(text, 0..=phase.workload.items.saturating_sub(1))?;
-        if ids.contains(&id) {
-            return Err(
-                Mistake::new(text.place, format!("id {id} is there twice")).allow("each id once")
-            );
-        }
-        ids.push(id);
-    }
-    Ok(IdOrder::Listed(ids))
+    errno(text)
+        .map(Some)
+        .map_err(|mistake| mistake.allow(format!("none, or {ERRNOS}")))
 }
 
 fn bound(text: &Text) -> Result<Nanos> {

@@ -5,18 +5,20 @@
 //! In: the texts of a file with their places. Out: a [`Scenario`] with its defaults filled in, or the first mistake.
 
 mod expect;
+mod select;
 mod value;
 mod workload;
 
 use std::ops::RangeInclusive;
 
-use self::value::{Grammar, LONGEST, Result, duration, entries, one_of, size, spelled, whole};
+use self::value::{Grammar, Result, duration, has_entries, one_of, size, spelled, whole};
 use crate::error::{Mistake, Place};
 use crate::file::{
     Choice, Given, List, MachineBlock, PhaseBlock, ScenarioFile, Text, TraceBlock, WorkloadBlock,
 };
+use crate::rules::LONGEST;
 use crate::yaml::Located;
-use crate::{Bytes, Clock, Machine, Nanos, Phase, Scenario, Trace, Until};
+use crate::{Bytes, Clock, Load, Machine, Nanos, Phase, Scenario, Trace, Until};
 
 const MIB: u64 = 1 << 20;
 
@@ -46,6 +48,9 @@ const MAX_ENTRIES: usize = 64;
 
 /// The most bytes all of `command-line` may have: half of `COMMAND_LINE_SIZE` of x86 (`asm/setup.h`, Linux 7.3).
 const MAX_COMMAND_LINE: usize = 1024;
+
+/// What each parameter of a workload in the kernel's image begins with.
+const BUILT_IN_PREFIX: &str = "test_deferred.";
 
 /// The phase of a file that names none.
 const ONLY_PHASE: &str = "main";
@@ -124,18 +129,27 @@ pub(crate) fn scenario(name: &str, file: ScenarioFile) -> Result<Scenario> {
     let summary = spelled(&file.summary.required("summary", start)?, &SUMMARY)?;
     let clock = file.clock.read_if_given(clock)?.unwrap_or_default();
     let machine = machine(file.machine)?;
-    let trace = trace(file.trace, machine.memory)?;
+    let load = file.load.read_if_given(load)?.unwrap_or_default();
+    let trace = trace(file.trace, machine.memory, load)?;
     let deadline = file
         .deadline
         .read_if_given(|text| duration(text, Nanos(1)..=LONGEST))?
         .unwrap_or(DEFAULT_DEADLINE);
-    let phases = phases(file.workload, file.until, file.phases)?;
+    let guest = Guest {
+        cpus: machine.cpus,
+        load,
+    };
+    let phases = phases(file.workload, file.until, file.phases, guest)?;
     fits_deadline(&phases, deadline)?;
+    if load == Load::BuiltIn {
+        fit_command_line(&phases)?;
+    }
     let phases: Vec<Phase> = phases.into_iter().map(|phase| phase.value).collect();
     let expect = file.expect.required("expect", start)?;
     has_entries("expect", &expect, 1..=MAX_EXPECTATIONS)?;
     let context = expect::Context {
         phases: &phases,
+        load,
         command_line: &machine.command_line,
     };
     let expect = expect
@@ -149,10 +163,45 @@ pub(crate) fn scenario(name: &str, file: ScenarioFile) -> Result<Scenario> {
         clock,
         machine,
         trace,
+        load,
         phases,
         deadline,
         expect,
     })
+}
+
+/// What a workload has to fit.
+#[derive(Clone, Copy)]
+struct Guest {
+    cpus: u32,
+    load: Load,
+}
+
+fn load(text: &Text) -> Result<Load> {
+    one_of(
+        text.place,
+        "load",
+        &text.value,
+        &[("module", Load::Module), ("built-in", Load::BuiltIn)],
+    )
+}
+
+/// A workload in the kernel's image is described on the kernel's command line.
+fn fit_command_line(phases: &[Located<Phase>]) -> Result<()> {
+    for phase in phases {
+        let parameters = phase.value.workload.module_parameters();
+        let bytes: usize = parameters
+            .iter()
+            .map(|(name, value)| BUILT_IN_PREFIX.len() + name.len() + value.len() + 2)
+            .sum();
+        if bytes > MAX_COMMAND_LINE {
+            let message = format!("the workload takes {bytes} bytes of the kernel's command line");
+            return Err(
+                Mistake::new(phase.place, message).allow(format!("at most {MAX_COMMAND_LINE}"))
+            );
+        }
+    }
+    Ok(())
 }
 
 fn clock(text: &Text) -> Result<Clock> {
@@ -213,8 +262,13 @@ fn kernel_parameter(text: &Text) -> Result<String> {
     Ok(word)
 }
 
-fn trace(given: Given<TraceBlock>, memory: Option<Bytes>) -> Result<Trace> {
+fn trace(given: Given<TraceBlock>, memory: Option<Bytes>, load: Load) -> Result<Trace> {
     let block = given.0.map(|block| block.value).unwrap_or_default();
+    if let (Load::BuiltIn, Some(place)) = (load, block.functions.place()) {
+        // function_graph registers at core_initcall, and an instance has no tracer on the command line.
+        let message = "functions cannot be traced while the kernel boots";
+        return Err(Mistake::new(place, message).allow("events"));
+    }
     Ok(Trace {
         functions: block
             .functions
@@ -260,14 +314,16 @@ fn phases(
     workload: Given<WorkloadBlock>,
     until: Given<Choice<String>>,
     phases: Given<List<PhaseBlock>>,
+    guest: Guest,
 ) -> Result<Vec<Located<Phase>>> {
     match (workload.0, phases.0) {
         (Some(workload), None) => {
             let place = workload.place;
+            let until = until.read_if_given(self::until)?.unwrap_or_default();
             let phase = Phase {
                 name: ONLY_PHASE.to_owned(),
-                workload: workload::workload(workload)?,
-                until: until.read_if_given(self::until)?.unwrap_or_default(),
+                workload: workload::workload(workload, guest, until)?,
+                until,
             };
             Ok(vec![Located {
                 value: phase,
@@ -283,7 +339,7 @@ fn phases(
             let phases = list
                 .value
                 .into_iter()
-                .map(phase)
+                .map(|block| phase(block, guest))
                 .collect::<Result<Vec<_>>>()?;
             have_unique_names(&phases)?;
             Ok(phases)
@@ -301,18 +357,23 @@ fn phases(
     }
 }
 
-fn phase(block: Located<PhaseBlock>) -> Result<Located<Phase>> {
+fn phase(block: Located<PhaseBlock>, guest: Guest) -> Result<Located<Phase>> {
     let Located {
         value: block,
         place,
     } = block;
     let name = block.name.required("name", place)?;
+    let until = block.until.read_if_given(until)?.unwrap_or_default();
     Ok(Located {
         place: name.place,
         value: Phase {
             name: spelled(&name, &PHASE)?,
-            workload: workload::workload(block.workload.required("workload", place)?)?,
-            until: block.until.read_if_given(until)?.unwrap_or_default(),
+            workload: workload::workload(
+                block.workload.required("workload", place)?,
+                guest,
+                until,
+            )?,
+            until,
         },
     })
 }
@@ -327,7 +388,10 @@ fn until(choice: &Located<Choice<String>>) -> Result<Until> {
     )?;
     match (holds, value) {
         (false, None) => Ok(Until::Done),
-        (false, Some(value)) => Err(workload::takes_no_value(value.place, "until", name)),
+        (false, Some(value)) => {
+            let message = format!("until `{name}` takes no value");
+            Err(Mistake::new(value.place, message).allow(format!("until: {name}")))
+        }
         (true, Some(text)) => Ok(Until::Hold(duration(text, Nanos(0)..=LONGEST)?)),
         (true, None) => {
             Err(Mistake::new(choice.place, "until `hold` needs a duration").allow("{ hold: 20ms }"))
@@ -373,14 +437,4 @@ fn fits_deadline(phases: &[Located<Phase>], deadline: Nanos) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn has_entries<T>(key: &str, list: &Located<Vec<T>>, range: RangeInclusive<usize>) -> Result<()> {
-    let count = list.value.len();
-    if range.contains(&count) {
-        return Ok(());
-    }
-    let message = format!("`{key}` has {}", entries(count));
-    let allowed = format!("{} to {} entries", range.start(), range.end());
-    Err(Mistake::new(list.place, message).allow(allowed))
 }

@@ -7,15 +7,15 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
-use crate::error::{Mistake, Place};
+use crate::error::{Mistake, Place, unknown};
 use crate::file::{Given, Text};
 use crate::yaml::Located;
-use crate::{Bytes, Nanos};
+use crate::{Bytes, Errno, Nanos};
 
 pub(super) type Result<T> = std::result::Result<T, Mistake>;
 
-/// The longest duration anything in a scenario may have: one hour.
-pub(super) const LONGEST: Nanos = Nanos(3_600_000_000_000);
+/// What an error may be, for error messages: there are too many to list.
+pub(super) const ERRNOS: &str = "the names of errno.h, such as EINVAL";
 
 impl<T> Given<T> {
     /// The value of a key that has to be there; `place` is where its map begins.
@@ -107,6 +107,20 @@ pub(super) fn one_of<T: Copy>(
         })
 }
 
+/// `true` or `false`.
+pub(super) fn truth(text: &Text) -> Result<bool> {
+    let table = [("true", true), ("false", false)];
+    one_of(text.place, "value", &text.value, &table)
+}
+
+/// The name of an error number.
+pub(super) fn errno(text: &Text) -> Result<Errno> {
+    Errno::from_name(&text.value).ok_or_else(|| {
+        let names: Vec<&str> = Errno::names().collect();
+        Mistake::new(text.place, unknown("error", &text.value, &names)).allow(ERRNOS)
+    })
+}
+
 /// What a kind of text may be made of.
 pub(super) struct Grammar {
     /// What the text is, with its article.
@@ -133,6 +147,21 @@ pub(super) fn spelled(text: &Text, grammar: &Grammar) -> Result<String> {
     };
     let allowed = format!("{}, at most {} bytes", grammar.allowed, grammar.longest);
     Err(Mistake::new(text.place, message).allow(allowed))
+}
+
+/// Refuses a list with more or fewer entries.
+pub(super) fn has_entries<T>(
+    key: &str,
+    list: &Located<Vec<T>>,
+    range: RangeInclusive<usize>,
+) -> Result<()> {
+    let count = list.value.len();
+    if range.contains(&count) {
+        return Ok(());
+    }
+    let message = format!("`{key}` has {}", entries(count));
+    let allowed = format!("{} to {} entries", range.start(), range.end());
+    Err(Mistake::new(list.place, message).allow(allowed))
 }
 
 /// A number of entries, in words.

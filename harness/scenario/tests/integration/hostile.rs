@@ -84,6 +84,18 @@ fn hostile_files_are_refused_quickly() {
             "many nested quotes",
             repeat_up_to_limit("summary: ", "'", ""),
         ),
+        (
+            "many items",
+            repeat_up_to_limit("workload: { plan: [", "{ },", "] }"),
+        ),
+        (
+            "many actions",
+            repeat_up_to_limit("workload: { body: [", "wait,", "] }"),
+        ),
+        (
+            "nested actions",
+            repeat_up_to_limit("workload: { body: ", "[{ modify: ", ""),
+        ),
         ("tabs", repeat_up_to_limit("", "\t", "")),
         (
             "carriage returns",
@@ -99,6 +111,88 @@ fn hostile_files_are_refused_quickly() {
             error.place().line >= 1 && error.place().column >= 1,
             "{what}: {error}"
         );
+    }
+}
+
+/// A file with as many items as a plan may have, each with what `keys` gives for its id.
+fn largest_plan(until: &str, keys: impl Fn(usize) -> String) -> String {
+    let items: String = (0..4096)
+        .map(|id| {
+            format!(
+                "  - {{ name: an-item-with-a-long-name-{id:04}, {} }}\n",
+                keys(id)
+            )
+        })
+        .collect();
+    let expect = "expect: [{ log: { contains: x, equals: 0 } }]";
+    format!("summary: x\nuntil: {until}\nworkload:\n  plan:\n{items}{expect}\n")
+}
+
+#[test]
+fn largest_plans_are_judged_quickly() {
+    let name = |id: usize| format!("an-item-with-a-long-name-{:04}", id % 4096);
+    let cases = [
+        (
+            "one chain",
+            largest_plan("done", |id| match id {
+                0 => "mode: direct".to_owned(),
+                _ => format!("mode: direct, after: [{}]", name(id - 1)),
+            }),
+            None,
+        ),
+        (
+            "one circle",
+            largest_plan("done", |id| {
+                format!("mode: direct, after: [{}]", name(id + 1))
+            }),
+            Some("an item comes after itself"),
+        ),
+        (
+            "one circle of suppliers",
+            largest_plan("done", |id| {
+                format!("mode: probe, suppliers: [{}]", name(id + 1))
+            }),
+            Some("items wait for each other"),
+        ),
+        (
+            "one item that all others come after, or complete",
+            largest_plan("done", |id| match id {
+                0 => "mode: work, body: [wait, wait, wait]".to_owned(),
+                1..2048 => format!("mode: work, body: [{{ complete: {} }}]", name(0)),
+                _ => format!("mode: work, after: [{}]", name(0)),
+            }),
+            None,
+        ),
+        (
+            "a row of items of which each completes the next",
+            largest_plan("done", |id| match id {
+                0 => format!("mode: work, body: {{ complete: {} }}", name(1)),
+                _ => format!("mode: work, body: [wait, {{ complete: {} }}]", name(id + 1)),
+            }),
+            None,
+        ),
+        (
+            "names that are unknown",
+            largest_plan("{ hold: 1ms }", |_| {
+                "mode: work, after: [nobody]".to_owned()
+            }),
+            Some("unknown item `nobody`"),
+        ),
+    ];
+    for (what, text, expected) in cases {
+        let begin = Instant::now();
+        let answer = parse("x", text.as_bytes());
+        if let Ok(scenario) = &answer {
+            let parameters = scenario.phases[0].workload.module_parameters();
+            assert!(parameters.iter().any(|(name, _)| *name == "plan"), "{what}");
+        }
+        assert!(begin.elapsed() < QUICK, "{what} took {:?}", begin.elapsed());
+        let message = answer.err().map(|error| error.to_string());
+        assert_eq!(message.is_some(), expected.is_some(), "{what}: {message:?}");
+        if let (Some(message), Some(expected)) = (message, expected) {
+            assert!(message.contains(expected), "{what}: {message}");
+            assert!(message.len() < 2_000, "{what} has a long message");
+        }
     }
 }
 

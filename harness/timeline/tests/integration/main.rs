@@ -2,6 +2,8 @@
 
 //! Builds timelines from ring buffers written byte by byte, whole ones and broken ones.
 
+mod attempts;
+mod record;
 mod trace;
 
 use deferinit_timeline::{
@@ -242,21 +244,21 @@ fn triggered_and_held_phase_with_a_cancelled_item_is_read() {
 
 #[test]
 fn items_of_two_phases_stand_apart() {
-    let second = PHASE
-        .replace("main", "second")
-        .lines()
-        .fold(String::new(), |script, line| {
-            match line.trim().split_once(' ') {
-                Some((time, rest)) => {
-                    script
-                        + &format!(
-                            "{} {rest}\n",
-                            100_000_000 + time.parse::<u64>().expect("a time")
-                        )
-                }
-                None => script,
-            }
-        });
+    let later = |time: &str| (100_000_000 + time.parse::<u64>().expect("a time")).to_string();
+    let mut second = String::new();
+    for line in PHASE.replace("main", "second").lines() {
+        let mut words: Vec<String> = line.trim().split(' ').map(str::to_owned).collect();
+        let [time, _, _, kind, arguments @ ..] = words.as_mut_slice() else {
+            continue;
+        };
+        *time = later(time);
+        if let ("armed" | "queued" | "started" | "ended", [_, time_ns, ..]) =
+            (kind.as_str(), arguments)
+        {
+            *time_ns = later(time_ns);
+        }
+        second += &format!("{}\n", words.join(" "));
+    }
     let timeline = timeline(&format!("{PHASE}{second}"));
     check_anomalies(&timeline, &[]);
     assert_eq!(
@@ -291,11 +293,87 @@ fn initcalls_of_others_are_not_the_modules() {
 #[test]
 fn item_events_that_cannot_be_are_anomalies() {
     let started = "51001000 0 8 started 0 51000990";
-    let cases: [(&str, &str, &str); 9] = [
+    let ended = "51002000 1 8 ended 0 51001990 0";
+    let cases: [(&str, &str, &str); 24] = [
         (
-            "51002000 1 8 ended 0 51001990 0",
+            started,
+            "51001000 0 8 started 0 50000999",
+            "deferred_item_started id=0 has time_ns 0.050000999, long before its record at 0.051001000",
+        ),
+        (
+            "1300 0 50 armed 0 1290 50000000",
+            "1300 0 50 armed 0 1290 50000000\n 1301 0 50 armed 0 1291 50000000",
+            "item 0 of phase main is armed a second time",
+        ),
+        (
+            "1300 0 50 armed 0 1290 50000000",
+            "",
+            "item 0 of phase main ran but was never armed",
+        ),
+        (
+            ended,
+            "51001500 0 8 started 0 51001490\n 51002000 1 8 ended 0 51001990 0",
+            "item 0 of phase main is started again while attempt 1 runs",
+        ),
+        (
+            ended,
+            "51002000 1 8 ended 0 51001990 0\n 51003000 1 8 started 0 51002990",
+            "item 0 of phase main is started after it ended",
+        ),
+        (
+            started,
+            "51000999 0 8 cancelled 0 51000980\n 51001000 0 8 started 0 51000990",
+            "item 0 of phase main is started after it was cancelled",
+        ),
+        (
+            ended,
+            "51001700 0 8 retried 0 51001690 1 -11\n 51001800 0 8 started 0 51001680",
+            "item 0 of phase main is started again before attempt 1 was over",
+        ),
+        (
+            ended,
+            "51002000 1 8 ended 0 51001990 0\n 51002100 1 8 retried 0 51002090 1 -11",
+            "item 0 of phase main is retried but does not run",
+        ),
+        (
+            ended,
+            "51002000 1 8 retried 0 51000980 1 -11",
+            "item 0 of phase main is retried before it started",
+        ),
+        (
+            ended,
+            "51002000 1 8 retried 0 51001990 2 -11",
+            "item 0 of phase main is retried after attempt 2, but this is attempt 1",
+        ),
+        (
+            ended,
+            "51002000 1 8 retried 0 51001990 1 -5",
+            "item 0 of phase main is retried with error -5, but only -517 and -11 make it so",
+        ),
+        (
+            ended,
+            "51002000 1 8 ended 0 51001990 5",
+            "item 0 of phase main ended with 5, which is no errno",
+        ),
+        (
+            ended,
+            "51001500 1 8 retried 0 51001490 1 -11\n 51002000 1 8 ended 0 51001990 0",
+            "item 0 of phase main ended but was not started again",
+        ),
+        (
+            started,
+            "51000999 0 8 cancelled 0 51000980",
+            "item 0 of phase main ended after it was cancelled",
+        ),
+        (
+            ended,
+            "51002000 1 8 cancelled 0 51001990",
+            "item 0 of phase main was cancelled as pending but runs",
+        ),
+        (
+            ended,
             "51002000 1 8 ended 0 51001990 0\n 51002100 1 8 ended 0 51002090 0",
-            "deferred_item_ended id=0 comes a second time in phase main",
+            "item 0 of phase main ended a second time",
         ),
         (
             started,
@@ -316,7 +394,7 @@ fn item_events_that_cannot_be_are_anomalies() {
         (
             "70001000 0 50 mark unload",
             "70001000 0 50 mark unload\n 70001500 0 50 cancelled 1 70001490",
-            "item 1 of phase main was cancelled as pending but had started",
+            "item 1 of phase main was cancelled after it ended",
         ),
         (
             "1550 0 7 work",
@@ -326,7 +404,7 @@ fn item_events_that_cannot_be_are_anomalies() {
         (
             "70002000 0 50 mark unloaded 0",
             "70002000 0 50 mark unloaded 0\n 70002500 0 50 cancelled 5 70002490",
-            "deferred_item_cancelled id=5 comes while phase main has no module loaded",
+            "item 5 has an event while phase main has no module loaded",
         ),
         (
             "70003000 0 50 mark phase-end main",
@@ -358,7 +436,17 @@ fn item_events_that_cannot_be_are_anomalies() {
 
 #[test]
 fn markers_that_cannot_be_are_anomalies() {
-    let cases: [(&str, &str, &[&str]); 10] = [
+    let cases: [(&str, &str, &[&str]); 12] = [
+        (
+            "1550 0 7 work",
+            "1550 0 50 mark results",
+            &["marker \"results\" must not come here in phase main"],
+        ),
+        (
+            "70000000 0 50 mark done",
+            "70000000 0 50 mark done\n 70000100 0 50 mark results\n 70000200 0 50 mark results",
+            &["marker \"results\" must not come here in phase main"],
+        ),
         (
             "70003000 0 50 mark phase-end main",
             "",
@@ -520,6 +608,11 @@ fn kernel_log_and_leak_report_are_read() {
         timeline.splats,
         ["WARNING: mm/slub.c:1 at f+0x1, CPU#0: init/1"]
     );
+    assert_eq!(
+        timeline.log_lines,
+        ["WARNING: mm/slub.c:1 at f+0x1, CPU#0: init/1", "fine"]
+    );
+    assert!(timeline.log_cut, "the log's beginning is not there");
     assert_eq!(timeline.leaks.map(|leaks| leaks.len()), Some(1));
     assert_eq!(
         timeline.ending,

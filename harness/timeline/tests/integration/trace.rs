@@ -3,8 +3,8 @@
 //! Writes ring buffers from a script, one sub-buffer for each record, in the layouts of Linux 7.3.
 //!
 //! A script has a record on each line, `TIME CPU PID KIND ARGUMENT...`; times are in nanoseconds. Kinds:
-//! `mark TEXT`, `print TEXT`, `armed ID TIME_NS DELAY_NS`, `queued|started|ended|cancelled ID TIME_NS [ERROR]`,
-//! `initcall_start`, `initcall_finish RET`, `in FUNCTION DEPTH`, `out FUNCTION DEPTH CALLTIME RETTIME [OVERRUN]`.
+//! `mark TEXT`, `print TEXT`, `armed ID TIME_NS DELAY_NS`, `queued ID TIME_NS EXPIRES`, `started|cancelled ID TIME_NS`,
+//! `retried ID TIME_NS ATTEMPT ERROR`, `ended ID TIME_NS ERROR`, `initcall_start`, `initcall_finish RET`, `in FUNCTION DEPTH`, `out FUNCTION DEPTH CALLTIME RETTIME [OVERRUN]`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -49,7 +49,7 @@ const COMMON: [Field; 4] = [
 const ITEM: [Field; 2] = [("u64", "time_ns", 8, 8, 0), ("u32", "id", 16, 4, 0)];
 
 /// Every event: system, name, id, fields behind the common ones.
-const EVENTS: [(&str, &str, u16, &[Field]); 12] = [
+const EVENTS: [(&str, &str, u16, &[Field]); 13] = [
     (
         "ftrace",
         "print",
@@ -126,6 +126,17 @@ const EVENTS: [(&str, &str, u16, &[Field]); 12] = [
             ("int", "error", 20, 4, 1),
         ],
     ),
+    (
+        "test_deferred",
+        "deferred_item_retried",
+        350,
+        &[
+            ("u64", "time_ns", 8, 8, 0),
+            ("u32", "id", 16, 4, 0),
+            ("u32", "attempt", 20, 4, 0),
+            ("int", "error", 24, 4, 1),
+        ],
+    ),
     ("test_deferred", "deferred_item_lost", 349, &ITEM),
     (
         "workqueue",
@@ -141,6 +152,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) trace_clock: &'a str,
     pub(crate) dmesg: &'a str,
     pub(crate) kmemleak: Option<&'a str>,
+    /// The module's own record of a phase: the phase and the text.
+    pub(crate) results: Option<(&'a str, &'a str)>,
 }
 
 impl Default for Setting<'_> {
@@ -150,6 +163,7 @@ impl Default for Setting<'_> {
             trace_clock: "[local] global counter\n",
             dmesg: "",
             kmemleak: None,
+            results: None,
         }
     }
 }
@@ -181,16 +195,20 @@ pub(crate) fn timeline_of(script: &str, setting: Setting<'_>) -> Timeline {
         trace_clock,
         dmesg,
         kmemleak,
+        results,
     } = setting;
+    let results = results.map(|(phase, text)| (phase.to_owned(), text.to_owned()));
     build(
         &capture,
         &symbols,
+        None,
         Run {
             ending,
             trace_clock,
             statistics: &statistics,
             dmesg,
             kmemleak,
+            results: &results.into_iter().collect(),
         },
     )
 }
@@ -305,6 +323,10 @@ fn payload(pid: &str, kind: &str, arguments: &[&str]) -> Vec<u8> {
         "ended" => (
             "deferred_item_ended",
             vec![argument(1), argument(0), argument(2)],
+        ),
+        "retried" => (
+            "deferred_item_retried",
+            vec![argument(1), argument(0), argument(2), argument(3)],
         ),
         "lost" => ("deferred_item_lost", vec![argument(1), argument(0)]),
         "work" => ("workqueue_queue_work", vec![0]),
