@@ -2,6 +2,7 @@
 
 # make run:   everything from nothing: setup, kernel, module, every scenario, a report.
 # make test:  the same setup, then all tests, those that boot a VM included.
+# make bench: measures what the README claims.
 # make setup: installs what is missing (as root), or prints the command that does.
 # make build: harness and agent.
 
@@ -10,7 +11,7 @@ CARGO ?= cargo
 # and the tests build on this one.
 DEFERINIT := $(or $(CARGO_TARGET_DIR),target)/debug/deferinit
 
-.PHONY: run test setup build
+.PHONY: run test bench setup build
 
 run: setup
 	$(DEFERINIT) run
@@ -18,6 +19,9 @@ run: setup
 test: setup
 	$(DEFERINIT) kernel build
 	$(CARGO) xtask test
+
+bench: setup
+	$(CARGO) xtask bench
 
 setup: build
 	$(DEFERINIT) setup

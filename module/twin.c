@@ -48,9 +48,10 @@ struct item {
 	struct delayed_work work;
 };
 
-static uint delay_ms = 300;
+/* Long enough for a harness to arm ftrace in between. */
+static uint delay_ms = 5000;
 module_param(delay_ms, uint, 0444);
-MODULE_PARM_DESC(delay_ms, "delay of the items in ms [300]");
+MODULE_PARM_DESC(delay_ms, "delay of the items in ms [5000]");
 
 static struct item *items[ITEMS];
 static atomic_t started, ended;

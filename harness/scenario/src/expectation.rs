@@ -383,6 +383,26 @@ impl Expectation {
             Self::Difference(_) | Self::Leaks(_) | Self::Log(_) => None,
         }
     }
+
+    /// The same about another phase; those about several phases or the whole run stay as they are.
+    pub(crate) fn in_phase(&self, name: &str) -> Self {
+        let mut other = self.clone();
+        match &mut other {
+            Self::Count(expected) => name.clone_into(&mut expected.phase),
+            Self::Order(expected) => name.clone_into(&mut expected.phase),
+            Self::Interval(expected) => name.clone_into(&mut expected.phase),
+            Self::Lateness(expected) => name.clone_into(&mut expected.phase),
+            Self::Duration(expected) => name.clone_into(&mut expected.phase),
+            Self::Window(expected) => name.clone_into(&mut expected.phase),
+            Self::Concurrency(expected) => name.clone_into(&mut expected.phase),
+            Self::Load(expected) => name.clone_into(&mut expected.phase),
+            Self::Error(expected) => name.clone_into(&mut expected.phase),
+            Self::Attempts(expected) => name.clone_into(&mut expected.phase),
+            Self::Level(expected) => name.clone_into(&mut expected.phase),
+            Self::Difference(_) | Self::Leaks(_) | Self::Log(_) => {}
+        }
+        other
+    }
 }
 
 impl Bounds {

@@ -126,7 +126,36 @@ impl fmt::Display for Load {
     }
 }
 
+/// What is added to the name of a phase that is gone through a second time.
+const AGAIN: &str = "-again";
+
 impl Scenario {
+    /// The same with each phase twice, one right after the other, and what is expected of it as well: what the first
+    /// one leaves behind, the second one finds.
+    #[must_use]
+    pub fn twice(&self) -> Self {
+        let again = |name: &str| format!("{name}{AGAIN}");
+        let phases = self.phases.iter().flat_map(|phase| {
+            let second = Phase {
+                name: again(&phase.name),
+                ..phase.clone()
+            };
+            [phase.clone(), second]
+        });
+        let expect = self.expect.iter().flat_map(|expectation| {
+            let second = expectation
+                .phase()
+                .map(|name| expectation.in_phase(&again(name)));
+            [Some(expectation.clone()), second].into_iter().flatten()
+        });
+        Self {
+            phases: phases.collect(),
+            expect: expect.collect(),
+            deadline: self.deadline.saturating_mul(2),
+            ..self.clone()
+        }
+    }
+
     /// Whether the workload is in the kernel's image, so that each phase is a boot.
     #[must_use]
     pub fn is_built_in(&self) -> bool {

@@ -39,6 +39,10 @@ pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, F
             };
         }
     }
+    if arguments.kernel.debug_kernel {
+        // The checks of a debug kernel are about what is left behind, too.
+        scenarios = scenarios.iter().map(Scenario::twice).collect();
+    }
     let (session, kbuild) = prepare::session(&project, Arc::clone(&interrupted))?;
     prepare::require(&session, &kbuild)?;
     insmod::read(&arguments.insmod, &prepare::MODULES)?;

@@ -141,13 +141,13 @@ fn a_plan_that_takes_too_long_in_the_guest_is_unresolved() {
 fn parameters_that_the_module_refuses_are_named_in_the_kernel_log() {
     let text_of = |expectation: &str| {
         format!(
-            "summary: Refused.\ndeadline: 3600s\nworkload: {{ mode: delayed, items: 1, delay: 8ms, body: {{ sleep: 3000s }} }}\nexpect:\n- {expectation}\n"
+            "summary: Refused.\nmachine: {{ cpus: 2, command-line: [maxcpus=1] }}\nworkload: {{ mode: work, items: 1, cpu: 1 }}\nexpect:\n- {expectation}\n"
         )
     };
     let (output, out) = run_text(&text_of("load: { error: EINVAL }"));
     assert_eq!(code(&output), 0, "{}", text(&output));
     let log = fs::read_to_string(out.path().join("scenario/trace/dmesg")).expect("a kernel log");
-    let line = "test_deferred: parameter body_ns=3000000000000 is not allowed; allowed: 0 to 2147483647000";
+    let line = "test_deferred: parameter cpu=1 is not allowed; allowed: any, or the number of a CPU that is online";
     assert!(log.contains(line), "{log}");
 
     let (output, _) = run_text(&text_of("count: { of: ended, equals: 1 }"));

@@ -12,7 +12,7 @@ use crate::harness::{
 };
 
 /// A scenario, what to replace in it, by what, and the check that must then fail.
-const TWINS: [(&str, &str, &str, &str); 14] = [
+const TWINS: [(&str, &str, &str, &str); 53] = [
     // Lateness within a jiffy would need a timer wheel without buckets.
     (
         "delayed-work/accuracy",
@@ -98,6 +98,235 @@ const TWINS: [(&str, &str, &str, &str); 14] = [
         "queue: { own-unbound: { max-active: 1 } }",
         "concurrency",
     ),
+    (
+        "async/own-domain",
+        "mode: async",
+        "mode: direct",
+        "concurrency",
+    ),
+    (
+        "async/own-domain",
+        "max: 5ms }",
+        "max: 100us }",
+        "duration of init",
+    ),
+    (
+        "bodies/cpu-intensive",
+        "thresh_us=10000",
+        "thresh_us=1000000",
+        "log contains \"hogged CPU\"",
+    ),
+    (
+        "bodies/hang",
+        "name: stuck, mode: work, body: hang",
+        "name: stuck, mode: work",
+        "error for stuck",
+    ),
+    (
+        "bodies/locks",
+        "{ lock: another }",
+        "{ lock: shared }",
+        "duration of item for apart",
+    ),
+    (
+        "bodies/memory-and-errors",
+        "fail: EIO",
+        "fail: ENOMEM",
+        "error for fails",
+    ),
+    (
+        "bodies/memory-and-errors",
+        "body: print",
+        "body: none",
+        "log contains \"test_deferred: item prints\"",
+    ),
+    (
+        "bodies/memory-and-errors",
+        "body: { alloc: 1MiB }",
+        "body: { fail: ENOMEM }",
+        "error for allocates, prints, follows",
+    ),
+    (
+        "bodies/wait",
+        "delay: 20ms, body: [{ complete",
+        "delay: 4ms, body: [{ complete",
+        "duration of item for early",
+    ),
+    (
+        "boot/deferred-initcall",
+        "mode: work, queue: system-unbound, level",
+        "mode: direct, level",
+        "difference of boot to first-process, direct minus deferred",
+    ),
+    (
+        "boot/levels",
+        "name: subsys, mode: direct, level: subsys",
+        "name: subsys, mode: direct, level: core",
+        "level for subsys, driver",
+    ),
+    (
+        "deferrable-work/idle",
+        "mode: deferrable, delay: 8ms",
+        "mode: delayed, delay: 8ms",
+        "deferrable: lateness of started for item",
+    ),
+    (
+        "faults/unload-while-running",
+        "hold: 20ms",
+        "hold: 90ms",
+        "window unload to last-ended",
+    ),
+    (
+        "hrtimer/accuracy",
+        "mode: hrtimer",
+        "mode: delayed",
+        "lateness of started",
+    ),
+    ("hrtimer/periodic", "runs: 5", "runs: 3", "count of retried"),
+    (
+        "init/plan",
+        "name: barrier, mode: direct, after: [device]",
+        "name: barrier, mode: direct, after: [firmware]",
+        "duration of init",
+    ),
+    (
+        "init/plan",
+        "after: [firmware, scan, barrier]",
+        "after: [barrier]",
+        "order of ended",
+    ),
+    (
+        "init/thousands",
+        "items: 4096\n",
+        "items: 4095\n",
+        "count of ended",
+    ),
+    (
+        "kthread/own-threads",
+        "body: { sleep: 20ms } }\n    - { name: other",
+        "body: { spin: 40ms } }\n    - { name: other",
+        "window first-started to last-ended",
+    ),
+    (
+        "probe/async",
+        "async-probe: true",
+        "async-probe: false",
+        "difference of init, synchronous minus asynchronous",
+    ),
+    (
+        "probe/defer-twice",
+        "defer: 2",
+        "defer: 1",
+        "attempts for patient",
+    ),
+    (
+        "probe/supplier",
+        "suppliers: [supplier] }",
+        "after: [delay] }",
+        "attempts for consumer",
+    ),
+    (
+        "probe/supplier-cycle",
+        "name: egg, mode: probe, suppliers: [hen]",
+        "name: egg, mode: probe",
+        "count of cancelled for hen, egg",
+    ),
+    (
+        "probe/supplier-never-comes",
+        "defer: forever",
+        "defer: 1",
+        "count of cancelled for waiting",
+    ),
+    (
+        "work/cancel",
+        "delay: 8ms, body: { cancel: pending }",
+        "delay: 8ms, body: { flush: pending }",
+        "count of cancelled for pending, repeating",
+    ),
+    (
+        "work/cancel",
+        "body: { cancel: running }",
+        "body: none",
+        "duration of item for cancel-running",
+    ),
+    (
+        "work/flush",
+        "body: { flush: far }",
+        "body: { modify: { item: far, delay: 60ms } }",
+        "interval armed to started for far",
+    ),
+    (
+        "work/immediate",
+        "max: 200us",
+        "min: 1ms",
+        "interval armed to queued",
+    ),
+    (
+        "work/modify-delay",
+        "{ modify: { item: soon, delay: 60ms } }",
+        "none",
+        "interval armed to started for soon",
+    ),
+    (
+        "work/self-requeue",
+        "mode: work, items: 2, runs: 5",
+        "mode: work, items: 2, runs: 4",
+        "work: attempts",
+    ),
+    (
+        "work/self-requeue",
+        "delay: 8ms, runs: 5",
+        "delay: 40ms, runs: 5",
+        "delayed: window first-started to last-ended",
+    ),
+    (
+        "workqueue/destroy",
+        "{ destroy: doomed }",
+        "{ sleep: 1ms }",
+        "error for too-late",
+    ),
+    (
+        "workqueue/highpri",
+        "queue: system-highpri",
+        "queue: system-percpu",
+        "interval queued to started for highpri",
+    ),
+    (
+        "workqueue/highpri",
+        "queue: system-bh",
+        "queue: system-percpu",
+        "order of ended",
+    ),
+    (
+        "workqueue/highpri",
+        "queue: system-unbound",
+        "queue: system-percpu",
+        "order of ended",
+    ),
+    (
+        "workqueue/on-cpu",
+        "name: other, mode: work, cpu: 1, body: { spin: 20ms } }\n  - name",
+        "name: other, mode: work, cpu: 0, body: { spin: 20ms } }\n  - name",
+        "two-cpus: concurrency",
+    ),
+    (
+        "workqueue/ordered",
+        "flags: [ordered]",
+        "flags: [unbound]",
+        "concurrency",
+    ),
+    (
+        "workqueue/own-queues",
+        "queue: scope-numa",
+        "queue: scope-numa, body: { fail: EIO }",
+        "error",
+    ),
+    (
+        "workqueue/system-queues",
+        "queue: system-bh }",
+        "queue: system-percpu, body: { fail: EIO } }",
+        "interval queued to started for bh, bh-highpri",
+    ),
 ];
 
 #[test]
@@ -160,10 +389,10 @@ fn a_module_that_leaks_fails_the_leak_check() {
     }
     let workload = copy.path().join("module/workload.rs");
     let sound = fs::read_to_string(&workload).expect("a source file");
-    let push = "items.push(item, GFP_KERNEL)?;";
+    let push = "items.push(Item::new(id, *item, missing, waits)?, GFP_KERNEL)?;";
     let leaky = sound.replace(
         push,
-        &format!("core::mem::forget(item.clone());\n        {push}"),
+        &format!("{push} core::mem::forget(items[id as usize].clone());"),
     );
     assert_ne!(sound, leaky, "the module has no {push:?}");
     fs::write(&workload, leaky).expect("a source file");

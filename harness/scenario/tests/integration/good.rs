@@ -802,3 +802,24 @@ expect: [{ level: { items: [b], equals: device } }, { window: { from: boot, to: 
         ]
     );
 }
+
+#[test]
+fn a_scenario_can_go_through_its_phases_twice() {
+    let twice = good(SMALLEST).twice();
+    let names: Vec<&str> = twice
+        .phases
+        .iter()
+        .map(|phase| phase.name.as_str())
+        .collect();
+    assert_eq!(names, ["main", "main-again"]);
+    assert_eq!(twice.phases[0].workload, twice.phases[1].workload);
+    let texts: Vec<String> = twice.expect.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        texts,
+        [
+            "main: concurrency: equals 1",
+            "main-again: concurrency: equals 1"
+        ]
+    );
+    assert_eq!(twice.deadline, Nanos(120_000_000_000));
+}
