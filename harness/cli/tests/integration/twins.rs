@@ -173,7 +173,7 @@ const TWINS: [(&str, &str, &str, &str); 53] = [
     (
         "faults/unload-while-running",
         "hold: 20ms",
-        "hold: 90ms",
+        "hold: 400ms",
         "window unload to last-ended",
     ),
     (
