@@ -3,6 +3,7 @@
 //! Judges runs that went as planned, and the same runs with one thing changed.
 
 mod attempts;
+mod boots;
 mod log;
 mod names;
 mod run;

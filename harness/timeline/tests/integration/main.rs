@@ -3,6 +3,7 @@
 //! Builds timelines from ring buffers written byte by byte, whole ones and broken ones.
 
 mod attempts;
+mod boots;
 mod record;
 mod trace;
 

@@ -4,7 +4,8 @@
 //!
 //! A script has a record on each line, `TIME CPU PID KIND ARGUMENT...`; times are in nanoseconds. Kinds:
 //! `mark TEXT`, `print TEXT`, `armed ID TIME_NS DELAY_NS`, `queued ID TIME_NS EXPIRES`, `started|cancelled ID TIME_NS`,
-//! `retried ID TIME_NS ATTEMPT ERROR`, `ended ID TIME_NS ERROR`, `initcall_start`, `initcall_finish RET`, `in FUNCTION DEPTH`, `out FUNCTION DEPTH CALLTIME RETTIME [OVERRUN]`.
+//! `retried ID TIME_NS ATTEMPT ERROR`, `ended ID TIME_NS ERROR`, `initcall_start`, `initcall_finish RET`,
+//! `initcall_level LEVEL`, `in FUNCTION DEPTH`, `out FUNCTION DEPTH CALLTIME RETTIME [OVERRUN]`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -49,7 +50,7 @@ const COMMON: [Field; 4] = [
 const ITEM: [Field; 2] = [("u64", "time_ns", 8, 8, 0), ("u32", "id", 16, 4, 0)];
 
 /// Every event: system, name, id, fields behind the common ones.
-const EVENTS: [(&str, &str, u16, &[Field]); 13] = [
+const EVENTS: [(&str, &str, u16, &[Field]); 14] = [
     (
         "ftrace",
         "print",
@@ -86,6 +87,12 @@ const EVENTS: [(&str, &str, u16, &[Field]); 13] = [
         "initcall_start",
         22,
         &[("initcall_t", "func", 8, 8, 0)],
+    ),
+    (
+        "initcall",
+        "initcall_level",
+        24,
+        &[("__data_loc char[]", "level", 8, 4, 0)],
     ),
     (
         "initcall",
@@ -154,6 +161,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) kmemleak: Option<&'a str>,
     /// The module's own record of a phase: the phase and the text.
     pub(crate) results: Option<(&'a str, &'a str)>,
+    /// The phase that the boot itself is.
+    pub(crate) boot: Option<&'a str>,
 }
 
 impl Default for Setting<'_> {
@@ -164,6 +173,7 @@ impl Default for Setting<'_> {
             dmesg: "",
             kmemleak: None,
             results: None,
+            boot: None,
         }
     }
 }
@@ -196,12 +206,13 @@ pub(crate) fn timeline_of(script: &str, setting: Setting<'_>) -> Timeline {
         dmesg,
         kmemleak,
         results,
+        boot,
     } = setting;
     let results = results.map(|(phase, text)| (phase.to_owned(), text.to_owned()));
     build(
         &capture,
         &symbols,
-        None,
+        boot,
         Run {
             ending,
             trace_clock,
@@ -304,6 +315,11 @@ fn payload(pid: &str, kind: &str, arguments: &[&str]) -> Vec<u8> {
             ],
         ),
         "initcall_start" => (kind, vec![0]),
+        // Where the text is: its length, and its offset behind the record's fields.
+        "initcall_level" => {
+            let length = u64::try_from(arguments[0].len() + 1).expect("small");
+            (kind, vec![length << 16 | 12])
+        }
         "initcall_finish" => (kind, vec![0, argument(0)]),
         "armed" => (
             "deferred_item_armed",
@@ -347,6 +363,7 @@ fn payload(pid: &str, kind: &str, arguments: &[&str]) -> Vec<u8> {
         // A text that is no UTF-8 stands for itself.
         "print" if arguments == ["\\xff"] => bytes.extend([0xff, 0]),
         "print" => bytes.extend(format!("{}\n\0", arguments.join(" ")).bytes()),
+        "initcall_level" => bytes.extend(format!("{}\0", arguments[0]).bytes()),
         _ => {}
     }
     bytes
