@@ -52,6 +52,7 @@ use crate::{
     },
     parameter::Parameter,
     plan::{
+        Kind,
         Mode,
         Name,
         QueuePlan,
@@ -236,17 +237,15 @@ pub(crate) fn timer_delay(item: &Item) -> Jiffies {
     }
 }
 
-/// The lock classes of an item's work and timer: those of items that wait for others are not those
-/// of the others, or lockdep would take each such wait for one of an item for itself.
-pub(crate) fn lock_classes(
-    waits: bool,
-) -> (Pin<&'static LockClassKey>, Pin<&'static LockClassKey>) {
-    let of_waiting = (static_lock_class!(), static_lock_class!());
-    let of_others = (static_lock_class!(), static_lock_class!());
-    if waits {
-        of_waiting
-    } else {
-        of_others
+/// The lock classes of an item's work and timer.
+pub(crate) fn lock_classes(kind: Kind) -> (Pin<&'static LockClassKey>, Pin<&'static LockClassKey>) {
+    let atomic = (static_lock_class!(), static_lock_class!());
+    let waiting = (static_lock_class!(), static_lock_class!());
+    let plain = (static_lock_class!(), static_lock_class!());
+    match kind {
+        Kind::Atomic => atomic,
+        Kind::Waiting => waiting,
+        Kind::Plain => plain,
     }
 }
 

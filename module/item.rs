@@ -42,6 +42,7 @@ use crate::{
     ffi,
     plan::{
         ItemPlan,
+        Kind,
         Mode,
         DEFER_FOREVER, //
     },
@@ -160,9 +161,9 @@ pub(crate) enum Outcome {
 }
 
 impl Item {
-    /// Allocates an item; `waits` if its body waits for others.
-    pub(crate) fn new(id: u32, plan: ItemPlan, missing: u32, waits: bool) -> Result<Arc<Self>> {
-        let (work, timer) = ffi::lock_classes(waits);
+    /// Allocates an item that is ready when `missing` others have said so.
+    pub(crate) fn new(id: u32, plan: ItemPlan, missing: u32, kind: Kind) -> Result<Arc<Self>> {
+        let (work, timer) = ffi::lock_classes(kind);
         let item = Arc::pin_init(
             pin_init!(Self {
                 id,

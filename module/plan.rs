@@ -161,7 +161,7 @@ impl Action {
         )
     }
 
-    /// Whether it waits for another item: lockdep must know such items apart from those.
+    /// Whether it waits for another item.
     fn waits_for_item(self) -> bool {
         matches!(
             self,
@@ -261,6 +261,16 @@ impl Range {
     }
 }
 
+/// The kinds of items that lockdep must know apart: it takes all works of a class for one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It runs in an interrupt, which may come while another item runs.
+    Atomic,
+    /// It waits for another item, not for itself.
+    Waiting,
+    Plain,
+}
+
 /// How often a probe is deferred before it succeeds.
 pub(crate) const DEFER_FOREVER: u32 = u32::MAX;
 
@@ -358,9 +368,15 @@ impl Plan {
         item.suppliers.of(&self.lists.suppliers)
     }
 
-    /// Whether an item's body waits for another item.
-    pub(crate) fn waits_for_item(&self, item: &ItemPlan) -> bool {
-        self.body(item).iter().any(|action| action.waits_for_item())
+    /// What lockdep must know of an item.
+    pub(crate) fn kind(&self, item: &ItemPlan) -> Kind {
+        if self.is_atomic(item) {
+            Kind::Atomic
+        } else if self.body(item).iter().any(|action| action.waits_for_item()) {
+            Kind::Waiting
+        } else {
+            Kind::Plain
+        }
     }
 
     /// Whether an item runs where it cannot sleep.

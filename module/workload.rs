@@ -94,8 +94,8 @@ impl Workload {
         for (id, item) in (0..).zip(&plan.items) {
             // One for the start. There are few enough items for the number to fit.
             let missing = plan.after(item).len() as u32 + 1;
-            let waits = plan.waits_for_item(item);
-            items.push(Item::new(id, *item, missing, waits)?, GFP_KERNEL)?;
+            let kind = plan.kind(item);
+            items.push(Item::new(id, *item, missing, kind)?, GFP_KERNEL)?;
         }
         let has = |wanted: fn(Mode) -> bool| plan.items.iter().any(|item| wanted(item.mode));
         let watch = match items.first() {

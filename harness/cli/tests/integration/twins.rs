@@ -389,7 +389,7 @@ fn a_module_that_leaks_fails_the_leak_check() {
     }
     let workload = copy.path().join("module/workload.rs");
     let sound = fs::read_to_string(&workload).expect("a source file");
-    let push = "items.push(Item::new(id, *item, missing, waits)?, GFP_KERNEL)?;";
+    let push = "items.push(Item::new(id, *item, missing, kind)?, GFP_KERNEL)?;";
     let leaky = sound.replace(
         push,
         &format!("{push} core::mem::forget(items[id as usize].clone());"),
