@@ -48,7 +48,7 @@ pub fn judge(scenario: &Scenario, timeline: &Timeline, judged: Judged) -> Judgem
         scenario: scenario.name.clone(),
         verdict,
         checks,
-        measurements: measure(timeline),
+        measurements: measure(scenario, timeline),
     }
 }
 

@@ -2,7 +2,8 @@
 
 //! Measures everything that can be had from a timeline, whatever the scenario checks.
 //!
-//! In: a timeline. Out: integers by name, in nanoseconds or as counts; a value that cannot be had is left out.
+//! In: a scenario and the timeline of its run. Out: integers by name, in nanoseconds or as counts; a value that cannot
+//! be had is left out.
 //! Does not: compare with an expectation.
 //!
 //! | Name | Value |
@@ -10,7 +11,7 @@
 //! | `PHASE.init` | inside the module's init |
 //! | `PHASE.items.EVENT` | items that are armed, queued, started, ended, cancelled |
 //! | `PHASE.FROM-TO.STATISTIC` | armed-queued, armed-started, queued-started, started-ended of each item |
-//! | `PHASE.lateness.STATISTIC` | first start minus (armed + requested delay) of each item |
+//! | `PHASE.lateness.STATISTIC` | first start minus (armed + requested delay) of each item that no other one hurries or puts off |
 //! | `PHASE.first-armed-last-ended` | the whole workload |
 //! | `PHASE.attempts.max` | how often the item was started that was started most often |
 //! | `PHASE.concurrency` | the most items that run at one time |
@@ -20,11 +21,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use deferinit_scenario::{Percentile, Point};
+use deferinit_scenario::{Action, Percentile, Point, Scenario, Shape, Workload};
 use deferinit_timeline::{ItemEvent, PhaseSpan, Timeline};
 
 use crate::items::PhaseView;
-use crate::sample::{self, Sample, percentile};
+use crate::sample::{self, Sample, Subject, percentile};
 
 /// The intervals that are always measured.
 const INTERVALS: [(ItemEvent, ItemEvent); 4] = [
@@ -40,18 +41,37 @@ const PERCENTILES: [&str; 3] = ["50", "90", "99"];
 /// Functions that are measured: those whose name begins so.
 const MEASURED_FUNCTIONS: &str = "deferred_";
 
-/// All measurements of a timeline.
+/// All measurements of the timeline that a run of the scenario left.
 #[must_use]
-pub fn measure(timeline: &Timeline) -> BTreeMap<String, i64> {
+pub fn measure(scenario: &Scenario, timeline: &Timeline) -> BTreeMap<String, i64> {
     let mut measurements = BTreeMap::new();
     for phase in &timeline.phases {
+        let workload = scenario.phase(&phase.name).map(|phase| &phase.workload);
+        let moved = workload.map(moved).unwrap_or_default();
         // Names are no part of a measurement.
-        measure_phase(&PhaseView::new(phase, None), &mut measurements);
+        measure_phase(&PhaseView::new(phase, None), &moved, &mut measurements);
     }
     measurements
 }
 
-fn measure_phase(phase: &PhaseView<'_>, measurements: &mut BTreeMap<String, i64>) {
+/// The items whose timer another item moves, by id: how long after their own delay they start says nothing.
+fn moved(workload: &Workload) -> BTreeSet<u32> {
+    let Shape::Plan(items) = &workload.shape else {
+        return BTreeSet::new();
+    };
+    let actions = items.iter().flat_map(|item| &item.work.body);
+    let moved = actions.filter_map(|action| match action {
+        Action::Modify { item, .. } | Action::Flush(item) => workload.id_of(item),
+        _ => None,
+    });
+    moved.collect()
+}
+
+fn measure_phase(
+    phase: &PhaseView<'_>,
+    moved: &BTreeSet<u32>,
+    measurements: &mut BTreeMap<String, i64>,
+) {
     let span: &PhaseSpan = phase.span;
     let mut put =
         |name: String, value: i64| measurements.insert(format!("{}.{name}", span.name), value);
@@ -72,7 +92,12 @@ fn measure_phase(phase: &PhaseView<'_>, measurements: &mut BTreeMap<String, i64>
             put(format!("{name}.{statistic}"), value);
         }
     }
-    for (statistic, value) in statistics(sample::lateness(phase, ItemEvent::Started)) {
+    let mut lateness = sample::lateness(phase, ItemEvent::Started);
+    lateness.retain(|sample| match sample.subject {
+        Subject::Item(item, ..) => !moved.contains(&item.id),
+        Subject::Init(_) | Subject::Call(..) => true,
+    });
+    for (statistic, value) in statistics(lateness) {
         put(format!("lateness.{statistic}"), value);
     }
     if let Ok((nanoseconds, _)) = sample::window(phase, Point::FirstArmed, Point::LastEnded) {

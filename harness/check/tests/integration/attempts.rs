@@ -7,7 +7,8 @@ use deferinit_timeline::PhaseSpan;
 
 use crate::run::{MS, end, moment, never_run, phase, run_again, timeline};
 use crate::{
-    check_fails, check_matches_nothing, check_passes, judge, last, no_items, scenario, untouched,
+    MET, check_fails, check_matches_nothing, check_passes, judge, last, no_items, scenario,
+    untouched,
 };
 
 /// The usual workload, each item of which may be called three times.
@@ -153,8 +154,9 @@ fn item_that_is_called_again_in_the_same_nanosecond_does_not_run_beside_itself()
         &[(60 * MS, 60 * MS), (60 * MS, 61 * MS), (61 * MS, 61 * MS)],
     );
     timeline.phases[0].items.truncate(1);
-    assert_eq!(measure(&timeline).get("main.concurrency"), Some(&1));
-    assert_eq!(measure(&timeline).get("main.attempts.max"), Some(&3));
+    let measurements = measure(&scenario(REPEATED, MET), &timeline);
+    assert_eq!(measurements.get("main.concurrency"), Some(&1));
+    assert_eq!(measurements.get("main.attempts.max"), Some(&3));
 }
 
 #[test]

@@ -919,7 +919,7 @@ fn long_evidence_is_cut_and_counted() {
 
 #[test]
 fn measurements_are_there_whatever_is_checked() {
-    let measurements = measure(&timeline(vec![phase("main")]));
+    let measurements = measure(&scenario(MAIN, MET), &timeline(vec![phase("main")]));
     let values: Vec<String> = measurements
         .iter()
         .map(|(name, value)| format!("{name} {value}"))
@@ -971,7 +971,7 @@ fn measurements_are_there_whatever_is_checked() {
 
 #[test]
 fn measurements_that_cannot_be_had_are_left_out() {
-    let measurements = measure(&timeline(vec![refused_phase("main")]));
+    let measurements = measure(&scenario(MAIN, MET), &timeline(vec![refused_phase("main")]));
     let names: Vec<&str> = measurements.keys().map(String::as_str).collect();
     assert_eq!(
         names,
@@ -991,7 +991,7 @@ fn measurements_that_cannot_be_had_are_left_out() {
     let mut with_other = timeline(vec![phase("main")]);
     with_other.phases[0].functions.push(other);
     assert!(
-        !measure(&with_other)
+        !measure(&scenario(MAIN, MET), &with_other)
             .keys()
             .any(|name| name.contains("schedule"))
     );
@@ -1005,9 +1005,12 @@ fn damaged_times_do_not_overflow() {
         item.armed.as_mut().expect("armed").delay_ns = u64::MAX;
         item.ended.as_mut().expect("ended").moment.at = TraceNanos(u64::MAX);
     }
-    assert_eq!(measure(&damaged).get("main.lateness.min"), Some(&i64::MIN));
     assert_eq!(
-        measure(&damaged).get("main.started-ended.max"),
+        measure(&scenario(MAIN, MET), &damaged).get("main.lateness.min"),
+        Some(&i64::MIN)
+    );
+    assert_eq!(
+        measure(&scenario(MAIN, MET), &damaged).get("main.started-ended.max"),
         Some(&i64::MAX)
     );
     let judgement = judge(

@@ -2,7 +2,7 @@
 
 //! Checks on some items of a phase, and items with names.
 
-use deferinit_check::{CheckResult, Verdict};
+use deferinit_check::{CheckResult, Verdict, measure};
 use deferinit_timeline::PhaseSpan;
 
 use crate::run::{MS, US, moment, phase, start, timeline};
@@ -227,4 +227,21 @@ fn long_choice_is_cut_in_the_name_of_its_check() {
         last(&judgement).name,
         "count of ended for items 7, 6, 5, 4 and 2 more"
     );
+}
+
+#[test]
+fn item_that_another_one_moves_has_no_measured_lateness() {
+    let timeline = timeline(vec![phase("main")]);
+    let latest = |body: &str| {
+        let plan = PLAN.replace("{ modify: { item: fs, delay: 1ms } }", body);
+        let measurements = measure(
+            &scenario(&plan, "count: { of: ended, equals: 4 }"),
+            &timeline,
+        );
+        measurements.get("main.lateness.max").copied()
+    };
+    let (of_fs, of_others) = (Some(2_320_000), Some(2_220_000));
+    assert_eq!(latest("{ spin: 1ms }"), of_fs);
+    assert_eq!(latest("{ modify: { item: fs, delay: 1ms } }"), of_others);
+    assert_eq!(latest("{ flush: fs }"), of_others);
 }
