@@ -151,6 +151,23 @@ fn difference_from_plan(scenario: &Scenario, timeline: &Timeline) -> Option<Stri
 fn phase_difference(planned: &Phase, ran: &PhaseSpan) -> Option<String> {
     let name = &planned.name;
     let workload = &planned.workload;
+    if planned.rounds.is_some() != ran.rounds.is_some() {
+        let has = |rounds: bool| if rounds { "rounds" } else { "one load" };
+        return Some(format!(
+            "phase {name} has {}, but {} ran",
+            has(planned.rounds.is_some()),
+            has(ran.rounds.is_some())
+        ));
+    }
+    let record = ran.rounds.and_then(|rounds| rounds.record);
+    if let (Some(rounds), Some(record)) = (planned.rounds, record)
+        && rounds.count != record.rounds
+    {
+        return Some(format!(
+            "phase {name} has {} rounds, but {} ran",
+            rounds.count, record.rounds
+        ));
+    }
     let items = workload.items();
     if let Some(item) = ran.items.iter().find(|item| item.id >= items) {
         return Some(format!(

@@ -81,10 +81,22 @@ pub struct Trace {
 pub struct Phase {
     /// Lower-case letters, digits and `-`; `main` when the file names none.
     pub name: String,
-    /// What the module does.
+    /// What the module does; where there are rounds, in the first one.
     pub workload: Workload,
     /// When the module is unloaded.
     pub until: Until,
+    /// The loads of a phase that has many, each with its own workload.
+    pub rounds: Option<Rounds>,
+}
+
+/// Many loads and unloads in one phase, each until done, with workloads that are made up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Rounds {
+    /// How many.
+    pub count: u32,
+    /// The seed of the first one's workload; each of the others has the next.
+    pub seed: u64,
 }
 
 /// Where the kernel has the workload from.
@@ -123,6 +135,16 @@ impl Load {
 impl fmt::Display for Load {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl Rounds {
+    /// The most rounds of a phase.
+    pub const MAX: u32 = 10_000;
+
+    /// The workload of each round, in their order.
+    pub fn workloads(self) -> impl Iterator<Item = Workload> {
+        (0..self.count).map(move |round| Workload::random(self.seed.wrapping_add(round.into())))
     }
 }
 

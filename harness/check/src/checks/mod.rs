@@ -9,6 +9,7 @@ mod attempts;
 mod concurrency;
 mod count;
 mod error;
+mod growth;
 mod level;
 mod log;
 mod module;
@@ -45,6 +46,7 @@ pub(crate) fn check(expectation: &Expectation, run: Run<'_>) -> CheckResult {
         Expectation::Attempts(wanted) => attempts::attempts(wanted, run),
         Expectation::Log(wanted) => log::log(wanted, run.timeline),
         Expectation::Level(wanted) => level::level(wanted, run),
+        Expectation::Growth(wanted) => growth::growth(wanted, run),
     }
 }
 
@@ -64,7 +66,8 @@ pub(crate) fn is_timed(expectation: &Expectation) -> bool {
         | Expectation::Error(_)
         | Expectation::Attempts(_)
         | Expectation::Log(_)
-        | Expectation::Level(_) => false,
+        | Expectation::Level(_)
+        | Expectation::Growth(_) => false,
     }
 }
 

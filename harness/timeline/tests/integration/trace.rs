@@ -209,6 +209,7 @@ pub(crate) fn timeline_of(script: &str, setting: Setting<'_>) -> Timeline {
             dmesg,
             kmemleak,
             results: &results.into_iter().collect(),
+            rounds: &BTreeMap::new(),
         },
     )
 }
