@@ -18,9 +18,11 @@ fn a_module_that_leaks_in_each_round_fails_the_growth_check() {
         assert!(before.contains(from), "{file} has no {from:?}");
         fs::write(&path, before.replace(from, to)).expect("a file");
     };
-    let push = "items.push(item, GFP_KERNEL)?;";
-    let leak = format!("core::mem::forget(item.clone());\n        {push}");
-    replace("module/workload.rs", push, &leak);
+    let push = "items.push(Item::new(id, *item, missing, waits)?, GFP_KERNEL)?;";
+    let leak = "let made = Item::new(id, *item, missing, waits)?;\n\
+                core::mem::forget(made.clone());\n\
+                items.push(made, GFP_KERNEL)?;";
+    replace("module/workload.rs", push, leak);
     replace("scenarios/memory/soak.yaml", "count: 1000", "count: 100");
 
     let out = tree.path().join("out");
