@@ -11,7 +11,7 @@
 use deferinit_scenario::{Phase, Scenario, Until};
 use deferinit_timeline::{Ending, FinishCause, FormatVersion, PhaseSpan, Timeline};
 
-use crate::checks::{Run, check, is_timed, workload};
+use crate::checks::{Run, check, set_aside_on_debug_kernel, workload};
 use crate::items::Label;
 use crate::measure::measure;
 use crate::verdict::{CheckResult, Judgement, NotJudged, Reason, Verdict, Violation};
@@ -21,7 +21,7 @@ use crate::verdict::{CheckResult, Judgement, NotJudged, Reason, Verdict, Violati
 pub enum Judged {
     /// All of them.
     All,
-    /// Those that are not about times: on a kernel with KASAN or lockdep, say, times mean nothing.
+    /// Those about neither times nor memory in use, which mean nothing on a kernel with KASAN and lockdep.
     Untimed,
 }
 
@@ -32,16 +32,20 @@ pub fn judge(scenario: &Scenario, timeline: &Timeline, judged: Judged) -> Judgem
     let own = timeline.phases.iter().map(|phase| workload(phase, run));
     let wanted = scenario.expect.iter().map(|expectation| {
         let result = check(expectation, run);
-        match judged {
-            Judged::Untimed if is_timed(expectation) => result.set_aside(NotJudged::Untimed),
-            Judged::Untimed | Judged::All => result,
+        let why = match judged {
+            Judged::All => None,
+            Judged::Untimed => set_aside_on_debug_kernel(expectation),
+        };
+        match why {
+            Some(why) => result.set_aside(why),
+            None => result,
         }
     });
     let (own, wanted): (Vec<_>, Vec<_>) = (own.collect(), wanted.collect());
     let verdict = of_ending(timeline)
         .or_else(|| of_kernel_log(timeline))
         .or_else(|| of_evidence(scenario, timeline))
-        .unwrap_or_else(|| of_checks(&own, &wanted));
+        .unwrap_or_else(|| of_checks(scenario, &own, &wanted));
     let checks = own.into_iter().chain(wanted).collect();
     Judgement {
         format_version: FormatVersion,
@@ -151,6 +155,23 @@ fn difference_from_plan(scenario: &Scenario, timeline: &Timeline) -> Option<Stri
 fn phase_difference(planned: &Phase, ran: &PhaseSpan) -> Option<String> {
     let name = &planned.name;
     let workload = &planned.workload;
+    if planned.rounds.is_some() != ran.rounds.is_some() {
+        let has = |rounds: bool| if rounds { "rounds" } else { "one load" };
+        return Some(format!(
+            "phase {name} has {}, but {} ran",
+            has(planned.rounds.is_some()),
+            has(ran.rounds.is_some())
+        ));
+    }
+    let record = ran.rounds.and_then(|rounds| rounds.record);
+    if let (Some(rounds), Some(record)) = (planned.rounds, record)
+        && rounds.count != record.rounds
+    {
+        return Some(format!(
+            "phase {name} has {} rounds, but {} ran",
+            rounds.count, record.rounds
+        ));
+    }
     let items = workload.items();
     if let Some(item) = ran.items.iter().find(|item| item.id >= items) {
         return Some(format!(
@@ -211,7 +232,7 @@ fn record_difference(planned: &Phase, ran: &PhaseSpan) -> Option<String> {
 }
 
 /// The verdict of the checks on a run that can carry one: the harness's own, and those that the scenario wants.
-fn of_checks(own: &[CheckResult], wanted: &[CheckResult]) -> Verdict {
+fn of_checks(scenario: &Scenario, own: &[CheckResult], wanted: &[CheckResult]) -> Verdict {
     let checks = || own.iter().chain(wanted);
     let violations: Vec<Violation> = checks()
         .flat_map(|check| check.violations.clone())
@@ -219,12 +240,14 @@ fn of_checks(own: &[CheckResult], wanted: &[CheckResult]) -> Verdict {
     if !violations.is_empty() {
         return Verdict::Fail(violations);
     }
+    // That each round loads, does its work and unloads is what they are for, whatever else is expected.
+    let has_rounds = scenario.phases.iter().any(|phase| phase.rounds.is_some());
     let is_so = |reason| checks().any(|check| check.not_judged == Some(reason));
     if is_so(NotJudged::NoLeakScan) {
         Verdict::Unresolved(Reason::NoLeakScan)
     } else if is_so(NotJudged::LogCut) {
         Verdict::Unresolved(Reason::LogCut)
-    } else if wanted.iter().any(|check| check.passed) {
+    } else if wanted.iter().any(|check| check.passed) || has_rounds {
         Verdict::Pass
     } else {
         Verdict::Unresolved(Reason::NothingJudged)

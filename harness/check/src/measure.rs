@@ -2,12 +2,14 @@
 
 //! Measures everything that can be had from a timeline, whatever the scenario checks.
 //!
-//! In: a scenario and the timeline of its run. Out: integers by name, in nanoseconds or as counts; a value that cannot
-//! be had is left out.
+//! In: a scenario and the timeline of its run. Out: integers by name, in nanoseconds, in bytes or as counts; a value
+//! that cannot be had is left out.
 //! Does not: compare with an expectation.
 //!
 //! | Name | Value |
 //! | --- | --- |
+//! | `PHASE.rounds` | how many rounds there were; a phase that has them has no measurement but this and the next |
+//! | `PHASE.growth` | bytes in use after the last round minus those after the warm-up |
 //! | `PHASE.init` | inside the module's init |
 //! | `PHASE.items.EVENT` | items that are armed, queued, started, ended, cancelled |
 //! | `PHASE.FROM-TO.STATISTIC` | armed-queued, armed-started, queued-started, started-ended of each item |
@@ -75,6 +77,13 @@ fn measure_phase(
     let span: &PhaseSpan = phase.span;
     let mut put =
         |name: String, value: i64| measurements.insert(format!("{}.{name}", span.name), value);
+    if let Some(rounds) = span.rounds {
+        if let Some(record) = rounds.record {
+            put("rounds".to_owned(), i64::from(record.rounds));
+            put("growth".to_owned(), record.growth());
+        }
+        return;
+    }
     if let Some(init) = sample::init(span) {
         put("init".to_owned(), init.nanoseconds);
     }

@@ -185,6 +185,7 @@ fn timeline(
         dmesg: files.dmesg.as_deref().unwrap_or(&outcome.console_tail),
         kmemleak: files.kmemleak.as_deref(),
         results: &files.results,
+        rounds: &files.rounds,
     };
     match &decoded.capture {
         Some(capture) => deferinit_timeline::build(capture, &decoded.symbols, boot, run),

@@ -41,6 +41,11 @@ fn phase_figures(runs: &[&RunResult], phase: &str) -> String {
     let number = |value: i64| value.to_string();
     let mut parts = Vec::new();
 
+    let rounds = range(values("rounds"), number);
+    if !rounds.is_empty() {
+        let growth = range(values("growth"), number);
+        return format!("{rounds} rounds, {growth} bytes more in use after them");
+    }
     let armed = range(values("items.armed"), number);
     let ended = range(values("items.ended"), number);
     let noun = if armed == "1" { "item" } else { "items" };

@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Errno, Level, Load, Nanos, Percentile};
+use crate::{Bytes, Errno, Level, Load, Nanos, Percentile};
 
 /// One entry of `expect`. The phase it is about is always filled in and exists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,8 @@ pub enum Expectation {
     Log(LogExpectation),
     /// The initcall level that items are armed at.
     Level(LevelExpectation),
+    /// How much more memory the kernel uses after a phase's rounds.
+    Growth(GrowthExpectation),
 }
 
 /// See [`Expectation::Count`].
@@ -262,6 +264,16 @@ pub struct LevelExpectation {
     pub equals: Level,
 }
 
+/// See [`Expectation::Growth`]: the kernel's memory in use after the last round minus that after the warm-up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct GrowthExpectation {
+    /// The phase's name; it has rounds.
+    pub phase: String,
+    /// The most it may grow.
+    pub max: Bytes,
+}
+
 /// See [`Expectation::Attempts`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -380,6 +392,7 @@ impl Expectation {
             Self::Error(expected) => Some(&expected.phase),
             Self::Attempts(expected) => Some(&expected.phase),
             Self::Level(expected) => Some(&expected.phase),
+            Self::Growth(expected) => Some(&expected.phase),
             Self::Difference(_) | Self::Leaks(_) | Self::Log(_) => None,
         }
     }
@@ -399,6 +412,7 @@ impl Expectation {
             Self::Error(expected) => name.clone_into(&mut expected.phase),
             Self::Attempts(expected) => name.clone_into(&mut expected.phase),
             Self::Level(expected) => name.clone_into(&mut expected.phase),
+            Self::Growth(expected) => name.clone_into(&mut expected.phase),
             Self::Difference(_) | Self::Leaks(_) | Self::Log(_) => {}
         }
         other
@@ -597,6 +611,7 @@ impl fmt::Display for Expectation {
                 write_items(f, expected.items.as_deref())?;
                 write!(f, ": equals {}", expected.equals.as_str())
             }
+            Self::Growth(expected) => write!(f, "growth: at most {}", expected.max),
             Self::Log(expected) => {
                 write!(
                     f,

@@ -76,6 +76,7 @@ pub(crate) struct ScenarioFile {
     pub(crate) trace: Given<TraceBlock>,
     pub(crate) deadline: Given<String>,
     pub(crate) workload: Given<WorkloadBlock>,
+    pub(crate) rounds: Given<RoundsBlock>,
     pub(crate) until: Given<Choice<String>>,
     pub(crate) load: Given<String>,
     pub(crate) phases: Given<List<PhaseBlock>>,
@@ -104,7 +105,15 @@ pub(crate) struct TraceBlock {
 pub(crate) struct PhaseBlock {
     pub(crate) name: Given<String>,
     pub(crate) workload: Given<WorkloadBlock>,
+    pub(crate) rounds: Given<RoundsBlock>,
     pub(crate) until: Given<Choice<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct RoundsBlock {
+    pub(crate) count: Given<String>,
+    pub(crate) seed: Given<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -183,6 +192,7 @@ pub(crate) struct ExpectBlock {
     pub(crate) attempts: Given<AttemptsBlock>,
     pub(crate) log: Given<LogBlock>,
     pub(crate) level: Given<LevelBlock>,
+    pub(crate) growth: Given<GrowthBlock>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -320,6 +330,13 @@ pub(crate) struct LevelBlock {
     pub(crate) phase: Given<String>,
     pub(crate) items: Given<Vec<Text>>,
     pub(crate) equals: Given<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct GrowthBlock {
+    pub(crate) phase: Given<String>,
+    pub(crate) max: Given<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

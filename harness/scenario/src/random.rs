@@ -11,9 +11,16 @@
 //! - What others flush, cancel or modify, and what runs on a queue that is destroyed, waits for nothing itself.
 //! - No work flushes or cancels work, or destroys a queue: all items share lockdep's class of a work, and it would
 //!   report a recursion or a circle.
+//! - A probe flushes, cancels and destroys only where it is asynchronous: another one may run in the work that its item
+//!   comes after, which would wait for itself.
 //! - Direct items do not fail: that is the module's init that fails.
 //! - There is a trigger, or there are direct items; there are completions, or direct items that come after others.
-//!   Init would wait for what nothing has armed yet.
+//!   Init would wait for what nothing has armed yet. For the same reason there are suppliers, or direct items that come
+//!   after others: the module arms items in the order of `after`, in which a supplier may follow.
+//!
+//! - A probe is deferred once only, while it is armed, by an item that waits for nothing; the next item is a device
+//!   that then binds. The driver core tries a deferred probe again only when another device has bound
+//!   (`driver_bound()`, `drivers/base/dd.c`, Linux 7.3), so of two that are deferred each would wait for the other.
 //!
 //! Nothing hangs, prints, or is deferred forever.
 
@@ -154,8 +161,10 @@ impl Generator {
         if self.random.once_in(2) {
             self.doomed = self.queues.first().map(|queue| queue.name.clone());
         }
-        for id in 0..self.random.up_to(MOST_ITEMS) {
-            self.item(id);
+        let count = usize::try_from(self.random.up_to(MOST_ITEMS)).unwrap_or(1);
+        while self.items.len() < count {
+            let may_defer = self.items.len() + 1 < count;
+            self.item(may_defer);
         }
         let mut modes = self.items.iter().map(|made| made.item.work.mode);
         let has_direct = modes.any(|mode| mode == Mode::Direct);
@@ -210,11 +219,12 @@ impl Generator {
         queue
     }
 
-    fn item(&mut self, id: u64) {
+    /// Makes up the next item, and where `may_defer` one that is deferred with the one that ends that.
+    fn item(&mut self, may_defer: bool) {
         let work = self.work();
         let is_atomic = is_atomic(&self.queues, &work);
         let mut item = PlannedItem {
-            name: format!("item-{id}"),
+            name: self.next_name(),
             after: Vec::new(),
             suppliers: Vec::new(),
             level: None,
@@ -231,12 +241,40 @@ impl Generator {
         if item.work.mode == Mode::Direct {
             self.init_at = ends_at;
         }
+        let is_deferred = may_defer && is_probed_when_armed(&item) && self.random.once_in(2);
+        if is_deferred {
+            item.work.defer = Defer::Times(1);
+        }
         self.items.push(Made {
             item,
             ends_at,
             is_atomic,
             is_cancelled: false,
         });
+        if is_deferred {
+            self.device_that_binds(ends_at);
+        }
+    }
+
+    /// Makes a device that binds as soon as it is armed, right after the item before.
+    fn device_that_binds(&mut self, ends_at: u64) {
+        let item = PlannedItem {
+            name: self.next_name(),
+            after: Vec::new(),
+            suppliers: Vec::new(),
+            level: None,
+            work: Work::new(Mode::Probe),
+        };
+        self.items.push(Made {
+            item,
+            ends_at,
+            is_atomic: false,
+            is_cancelled: false,
+        });
+    }
+
+    fn next_name(&self) -> String {
+        format!("item-{}", self.items.len())
     }
 
     /// How an item runs, with a body that waits for nothing.
@@ -260,9 +298,6 @@ impl Generator {
         }
         if mode == Mode::Probe {
             work.async_probe = self.random.once_in(3);
-            if self.random.once_in(3) {
-                work.defer = Defer::Times(self.small(3));
-            }
         }
         self.body(&mut work);
         work
@@ -346,7 +381,7 @@ impl Generator {
 
     /// Gives a probe up to one supplier, which binds. Says when it has.
     fn suppliers(&mut self, item: &mut PlannedItem) -> u64 {
-        if item.work.mode != Mode::Probe || !self.random.once_in(2) {
+        if self.init_waits || item.work.mode != Mode::Probe || !self.random.once_in(2) {
             return 0;
         }
         let may_supply =
@@ -363,7 +398,8 @@ impl Generator {
     fn fault(&mut self, item: &mut PlannedItem) -> u64 {
         let mode = item.work.mode;
         let is_on_own_queue = matches!(item.work.queue, Queue::Own(_));
-        if is_on_own_queue || !self.random.once_in(3) {
+        let is_run_by_others = mode == Mode::Probe && !item.work.async_probe;
+        if is_on_own_queue || is_run_by_others || !self.random.once_in(3) {
             return 0;
         }
         let done = if mode.has_queue() {
@@ -477,15 +513,11 @@ fn timers(work: &Work) -> u64 {
     once.saturating_mul(u64::from(work.runs))
 }
 
-/// How long an action takes at the latest, over all attempts of its item.
+/// How long an action takes at the latest, over all runs of its item; a probe that is deferred does not come to it.
 fn bodies(work: &Work, action: &Action) -> u64 {
-    let deferred = match work.defer {
-        Defer::Times(times) => times,
-        Defer::Forever => 0,
-    };
     // `fsleep()` may add a quarter (`include/linux/delay.h`, Linux 7.3).
     let once = action.duration().0 / 4 * 5;
-    once.saturating_mul(u64::from(work.runs) + u64::from(deferred))
+    once.saturating_mul(u64::from(work.runs))
 }
 
 /// True when the work runs on a queue that may be destroyed.
@@ -496,6 +528,13 @@ fn is_on(doomed: &Option<String>, work: &Work) -> bool {
 fn has_lock(work: &Work) -> bool {
     let mut body = work.body.iter();
     body.any(|action| matches!(action, Action::Lock(_)))
+}
+
+/// True when an item's first probe is over once it has been armed, and may be followed by another.
+fn is_probed_when_armed(item: &PlannedItem) -> bool {
+    let work = &item.work;
+    let waits_for_nothing = item.after.is_empty() && item.suppliers.is_empty() && is_plain(work);
+    work.mode == Mode::Probe && !work.async_probe && waits_for_nothing
 }
 
 /// True when a body waits for nothing and nothing waits for it.

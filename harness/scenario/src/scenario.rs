@@ -81,10 +81,22 @@ pub struct Trace {
 pub struct Phase {
     /// Lower-case letters, digits and `-`; `main` when the file names none.
     pub name: String,
-    /// What the module does.
+    /// What the module does; where there are rounds, in the first one.
     pub workload: Workload,
     /// When the module is unloaded.
     pub until: Until,
+    /// The loads of a phase that has many, each with its own workload.
+    pub rounds: Option<Rounds>,
+}
+
+/// Many loads and unloads in one phase, each until done, with workloads that are made up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Rounds {
+    /// How many.
+    pub count: u32,
+    /// The seed of the first one's workload; each of the others has the next.
+    pub seed: u64,
 }
 
 /// Where the kernel has the workload from.
@@ -126,26 +138,38 @@ impl fmt::Display for Load {
     }
 }
 
+impl Rounds {
+    /// The most rounds of a phase.
+    pub const MAX: u32 = 10_000;
+
+    /// The workload of each round, in their order.
+    pub fn workloads(self) -> impl Iterator<Item = Workload> {
+        (0..self.count).map(move |round| Workload::random(self.seed.wrapping_add(round.into())))
+    }
+}
+
 /// What is added to the name of a phase that is gone through a second time.
 const AGAIN: &str = "-again";
 
 impl Scenario {
     /// The same with each phase twice, one right after the other, and what is expected of it as well: what the first
-    /// one leaves behind, the second one finds.
+    /// one leaves behind, the second one finds. Rounds do so among themselves, and stay as they are.
     #[must_use]
     pub fn twice(&self) -> Self {
         let again = |name: &str| format!("{name}{AGAIN}");
         let phases = self.phases.iter().flat_map(|phase| {
-            let second = Phase {
+            let second = phase.rounds.is_none().then(|| Phase {
                 name: again(&phase.name),
                 ..phase.clone()
-            };
-            [phase.clone(), second]
+            });
+            [Some(phase.clone()), second].into_iter().flatten()
         });
         let expect = self.expect.iter().flat_map(|expectation| {
-            let second = expectation
-                .phase()
-                .map(|name| expectation.in_phase(&again(name)));
+            let repeated = expectation.phase().filter(|name| {
+                let phase = self.phase(name);
+                phase.is_some_and(|phase| phase.rounds.is_none())
+            });
+            let second = repeated.map(|name| expectation.in_phase(&again(name)));
             [Some(expectation.clone()), second].into_iter().flatten()
         });
         Self {

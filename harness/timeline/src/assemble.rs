@@ -50,6 +50,8 @@ pub struct Run<'a> {
     pub kmemleak: Option<&'a str>,
     /// The module's own record of each phase, by the phase's name: the text of its file `results`.
     pub results: &'a BTreeMap<String, String>,
+    /// The agent's record of the rounds of each phase that has them, by the phase's name, as JSON.
+    pub rounds: &'a BTreeMap<String, String>,
 }
 
 /// Builds the timeline of one run: decodes `capture`, names addresses by `symbols`, and adds what else the run left.
@@ -195,6 +197,7 @@ impl<'a> Assembly<'a> {
             })
         });
         self.note_missing_records(&run);
+        self.take_rounds(&run);
         let mut functions = self.functions.finish(self.symbols, &mut self.anomalies);
         let mut phases = Vec::with_capacity(self.phases.len());
         for (index, phase) in self.phases.into_iter().enumerate() {
@@ -241,6 +244,33 @@ impl<'a> Assembly<'a> {
         for name in run.results.keys() {
             if !self.phases.iter().any(|phase| phase.name() == name) {
                 let message = format!("the module's record of phase {name:?} belongs to no phase");
+                self.anomalies.note(None, message);
+            }
+        }
+    }
+
+    /// The agent's record of a phase's rounds and the marker that ends them go together, as above.
+    fn take_rounds(&mut self, run: &Run<'_>) {
+        for phase in &mut self.phases {
+            match (run.rounds.get(phase.name()), phase.rounds_end()) {
+                (Some(text), _) => {
+                    if let Err(message) = phase.take_rounds(text) {
+                        self.anomalies.note(Some(phase.begin()), message);
+                    }
+                }
+                (None, Some(marker)) if run.ending == Ending::Complete => self.anomalies.note(
+                    Some(marker),
+                    format!(
+                        "the record of the rounds of phase {} is missing",
+                        phase.name()
+                    ),
+                ),
+                (None, _) => {}
+            }
+        }
+        for name in run.rounds.keys() {
+            if !self.phases.iter().any(|phase| phase.name() == name) {
+                let message = format!("the record of the rounds of phase {name:?} belongs to none");
                 self.anomalies.note(None, message);
             }
         }

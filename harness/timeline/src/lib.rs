@@ -46,7 +46,8 @@ pub use leaks::{LeakReportError, parse_leaks};
 pub use model::{
     Anomalies, Anomaly, Armed, Attempt, AttemptEnd, Ending, Finish, FinishCause, FormatVersion,
     Function, FunctionSpan, InitSpan, Item, ItemEvent, ItemRecord, KEPT_ANOMALIES, KEPT_LOG_BYTES,
-    KEPT_LOG_LINES, Leak, MAX_ITEMS, Moment, PhaseSpan, Queued, Returned, Timeline,
+    KEPT_LOG_LINES, Leak, MAX_ITEMS, Moment, PhaseSpan, Queued, Returned, RoundsRecord, RoundsSpan,
+    Timeline,
 };
 pub use names::demangle;
 pub use splats::find_splats;

@@ -22,6 +22,8 @@ pub(crate) enum Marker<'a> {
     Results,
     Unload,
     Unloaded(i64),
+    RoundsBegin,
+    RoundsEnd(u32),
     PhaseEnd(&'a str),
     /// Ours by its prefix, but none of the above.
     Unknown(&'a str),
@@ -46,6 +48,10 @@ fn parse(line: &str) -> Marker<'_> {
         ("phase-end", Some(name), _) => Marker::PhaseEnd(name),
         ("loaded", _, Some(status)) => Marker::Loaded(status),
         ("unloaded", _, Some(status)) => Marker::Unloaded(status),
+        ("rounds-begin", None, _) => Marker::RoundsBegin,
+        ("rounds-end", _, Some(count)) => {
+            u32::try_from(count).map_or(Marker::Unknown(line), Marker::RoundsEnd)
+        }
         ("load", None, _) => Marker::Load,
         ("results", None, _) => Marker::Results,
         ("unload", None, _) => Marker::Unload,
@@ -69,6 +75,8 @@ impl Marker<'_> {
             Self::Results => "results".to_owned(),
             Self::Unload => "unload".to_owned(),
             Self::Unloaded(status) => format!("unloaded {status}"),
+            Self::RoundsBegin => "rounds-begin".to_owned(),
+            Self::RoundsEnd(count) => format!("rounds-end {count}"),
             Self::PhaseEnd(name) => format!("phase-end {name}"),
             Self::Unknown(line) => (*line).to_owned(),
         }
@@ -93,6 +101,8 @@ mod tests {
             ("results", Marker::Results),
             ("unload", Marker::Unload),
             ("unloaded 0", Marker::Unloaded(0)),
+            ("rounds-begin", Marker::RoundsBegin),
+            ("rounds-end 1000", Marker::RoundsEnd(1000)),
             ("phase-end main", Marker::PhaseEnd("main")),
         ];
         for (line, marker) in cases {
@@ -107,6 +117,8 @@ mod tests {
         for line in [
             "loaded",
             "loaded x",
+            "rounds-end",
+            "rounds-end -1",
             "load now",
             "results main",
             "phase-begin",

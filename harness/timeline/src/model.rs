@@ -186,6 +186,42 @@ pub struct PhaseSpan {
     pub record: Option<Vec<ItemRecord>>,
     /// Functions that were entered in this phase, by name.
     pub functions: Vec<Function>,
+    /// The rounds of a phase that has them instead of one load.
+    pub rounds: Option<RoundsSpan>,
+}
+
+/// Many loads and unloads, of which nothing was recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoundsSpan {
+    /// Marker `rounds-begin`.
+    pub begin: Moment,
+    /// Marker `rounds-end`.
+    pub end: Option<Moment>,
+    /// What the agent says of them; none if it did not hand it over.
+    pub record: Option<RoundsRecord>,
+}
+
+/// What the rounds of a phase came to; every one of them did what it should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoundsRecord {
+    /// How many there were.
+    pub rounds: u32,
+    /// After how many of them memory was measured for the first time.
+    pub warm_up: u32,
+    /// The bytes that the kernel had in use then.
+    pub memory_before: u64,
+    /// The bytes that it had in use after the last round.
+    pub memory_after: u64,
+}
+
+impl RoundsRecord {
+    /// By how many bytes the memory in use has grown since the warm-up.
+    #[must_use]
+    pub fn growth(&self) -> i64 {
+        let difference = i128::from(self.memory_after) - i128::from(self.memory_before);
+        i64::try_from(difference).unwrap_or(if difference < 0 { i64::MIN } else { i64::MAX })
+    }
 }
 
 /// The module's init function, from `initcall_start` to `initcall_finish`.

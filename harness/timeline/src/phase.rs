@@ -5,6 +5,7 @@
 //! In: the agent's markers, item events and initcalls of one phase, in the order of time. Out: a [`PhaseSpan`].
 //! Each function returns what contradicts the protocol as a message; the phase stays as it was then.
 //! Source: the agent's protocol: begin, load, loaded, [trigger,] done or held or deadline, [results,] unload, unloaded, end.
+//! Of rounds: begin, rounds-begin, rounds-end, end.
 //! Of a boot, whose workload is in the kernel's image: begin, done or held or deadline, [results,] end.
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use crate::marker::Marker;
 use crate::record;
 use crate::{
     Anomalies, Finish, FinishCause, Function, InitSpan, Item, Moment, PhaseSpan, Returned,
+    RoundsRecord, RoundsSpan,
 };
 
 /// Which marker a phase has reached.
@@ -34,6 +36,8 @@ pub(crate) enum Step {
     /// The same past the deadline.
     RecordedLate,
     Unloading,
+    /// The module comes and goes, and nothing is recorded.
+    InRounds,
     /// Unloaded, or never loaded.
     Gone,
     Ended,
@@ -44,6 +48,8 @@ impl Step {
     fn after(self, marker: &Marker<'_>) -> Option<Self> {
         match (self, marker) {
             (Self::Begun, Marker::Load) => Some(Self::Loading),
+            (Self::Begun, Marker::RoundsBegin) => Some(Self::InRounds),
+            (Self::InRounds, Marker::RoundsEnd(_)) => Some(Self::Gone),
             (Self::Booting, Marker::Finish(FinishCause::Deadline)) => Some(Self::PastDeadline),
             (Self::Booting, Marker::Finish(_)) | (Self::Booted, Marker::Results) => {
                 Some(Self::Booted)
@@ -89,7 +95,7 @@ impl Step {
             | Self::PastDeadline
             | Self::RecordedLate
             | Self::Unloading => true,
-            Self::Begun | Self::Gone | Self::Ended => false,
+            Self::Begun | Self::InRounds | Self::Gone | Self::Ended => false,
         }
     }
 }
@@ -99,6 +105,8 @@ impl Step {
 pub(crate) struct PhaseState {
     span: PhaseSpan,
     items: BTreeMap<u32, Item>,
+    /// How many rounds there were, by the marker.
+    rounds: Option<u32>,
     step: Step,
 }
 
@@ -120,10 +128,12 @@ impl PhaseState {
             items: Vec::new(),
             record: None,
             functions: Vec::new(),
+            rounds: None,
         };
         Self {
             span,
             items: BTreeMap::new(),
+            rounds: None,
             step: Step::Begun,
         }
     }
@@ -160,6 +170,11 @@ impl PhaseState {
         self.span.results
     }
 
+    /// Marker `rounds-end`.
+    pub(crate) fn rounds_end(&self) -> Option<Moment> {
+        self.span.rounds?.end
+    }
+
     pub(crate) fn step(&self) -> Step {
         self.step
     }
@@ -191,6 +206,19 @@ impl PhaseState {
             Marker::Results => span.results = Some(moment),
             Marker::Unload => span.unload = Some(moment),
             Marker::Unloaded(status) => span.unloaded = Some(Returned { moment, status }),
+            Marker::RoundsBegin => {
+                span.rounds = Some(RoundsSpan {
+                    begin: moment,
+                    end: None,
+                    record: None,
+                });
+            }
+            Marker::RoundsEnd(count) => {
+                self.rounds = Some(count);
+                if let Some(rounds) = &mut span.rounds {
+                    rounds.end = Some(moment);
+                }
+            }
             Marker::PhaseEnd(name) => {
                 span.end = Some(moment);
                 if name != span.name {
@@ -253,6 +281,38 @@ impl PhaseState {
                 self.span.name
             )),
         }
+    }
+
+    /// Takes the agent's record of the rounds, and holds it against the marker.
+    pub(crate) fn take_rounds(&mut self, text: &str) -> Result<(), String> {
+        let name = &self.span.name;
+        let record: RoundsRecord = serde_json::from_str(text).map_err(|error| {
+            format!("the record of the rounds of phase {name} is none: {error}")
+        })?;
+        let rounds = self
+            .span
+            .rounds
+            .as_mut()
+            .filter(|rounds| rounds.end.is_some());
+        let (Some(rounds), Some(count)) = (rounds, self.rounds) else {
+            return Err(format!(
+                "phase {name} has a record of rounds but no marker rounds-end"
+            ));
+        };
+        if record.rounds != count {
+            return Err(format!(
+                "phase {name} has a record of {} rounds, but marker rounds-end says {count}",
+                record.rounds
+            ));
+        }
+        if !(1..count).contains(&record.warm_up) {
+            return Err(format!(
+                "the warm-up of phase {name} is {} of {count} rounds",
+                record.warm_up
+            ));
+        }
+        rounds.record = Some(record);
+        Ok(())
     }
 
     /// The finished span, with the text of the module's own record if there is one.

@@ -10,6 +10,7 @@ mod files;
 mod guest;
 mod phases;
 mod results;
+mod rounds;
 mod tracing;
 
 use std::path::Path;
@@ -24,8 +25,8 @@ use crate::phases::Step;
 use crate::results::Results;
 use crate::tracing::Instance;
 
-/// What the module says of each phase, by the phase's name.
-type Records = Vec<(String, Vec<u8>)>;
+/// What there is to say of each phase, kept until the window is closed.
+type Records = Vec<(FileKind, Vec<u8>)>;
 
 fn main() {
     // The result of a run that could not even open its port is the console log.
@@ -75,8 +76,8 @@ fn run_plan(results: &mut Results) -> Result<()> {
     instance.switch_off()?;
 
     instance.send_result(results)?;
-    for (phase, record) in records {
-        results.send_bytes(FileKind::Results { phase }, &record)?;
+    for (file, record) in records {
+        results.send_bytes(file, &record)?;
     }
     let is_stuck = end != PhaseEnd::Complete;
     let is_there = is_stuck || plan.is_built_in;
@@ -102,18 +103,21 @@ fn load(path: &str) -> Result<()> {
 }
 
 /// Runs the phases in a thread of their own: a system call that never returns must not keep PID 1
-/// from reporting it. Returns how they ended, and the module's own record of each phase.
+/// from reporting it. Returns how they ended, and the records of each phase.
 fn supervise(
     plan: &Plan,
     instance: &Instance,
     results: &mut Results,
 ) -> Result<(PhaseEnd, Records)> {
     let (sender, receiver) = channel();
-    let mut markers = instance.markers()?;
+    let (instance_of_phases, mut markers) = (instance.clone(), instance.markers()?);
     let (phases, is_built_in) = (plan.phases.clone(), plan.is_built_in);
     thread::Builder::new()
         .name("phases".to_owned())
-        .spawn(move || phases::run(&phases, is_built_in, &mut markers, &sender))
+        .spawn(move || {
+            let instance = &instance_of_phases;
+            phases::run(&phases, is_built_in, instance, &mut markers, &sender);
+        })
         .context("cannot start the thread that runs the phases")?;
 
     let begin = Instant::now();
@@ -125,12 +129,14 @@ fn supervise(
             Ok(Step::Waiting(what)) => waiting_for = what,
             Ok(Step::Report(message)) => results.send(&message)?,
             // Kept until the window is closed: it may be large.
-            Ok(Step::Recorded { phase, record }) => records.push((phase, record)),
+            Ok(Step::Recorded { file, record }) => records.push((file, record)),
             Ok(Step::Ended(outcome)) => {
                 outcome?;
                 return Ok((PhaseEnd::Complete, records));
             }
             Err(RecvTimeoutError::Timeout) => {
+                // Off within rounds, where no marker can be written.
+                instance.switch_on()?;
                 instance.markers()?.write("deadline")?;
                 if let Some(state) = phases::module_state() {
                     waiting_for = format!("{waiting_for} ({state})");

@@ -10,14 +10,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use deferinit_protocol::{MODULE, MODULE_PATH, Message, Phase, Section, Until};
+use deferinit_protocol::{FileKind, MODULE, MODULE_PATH, Message, Phase, Section, Until};
 use nix::errno::Errno;
 use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module};
 
-use crate::tracing::Markers;
+use crate::rounds;
+use crate::tracing::{Instance, Markers};
 
 /// The module's folder in debugfs.
-const CONTROL: &str = "/sys/kernel/debug/test_deferred";
+pub(crate) const CONTROL: &str = "/sys/kernel/debug/test_deferred";
 
 /// What the thread tells its supervisor.
 pub(crate) enum Step {
@@ -25,11 +26,11 @@ pub(crate) enum Step {
     Waiting(String),
     /// Something to pass on to the harness.
     Report(Message),
-    /// What the module itself says of a phase.
+    /// A record of a phase.
     Recorded {
-        /// The phase.
-        phase: String,
-        /// The module's `results`.
+        /// Which one, and of which phase.
+        file: FileKind,
+        /// What it says.
         record: Vec<u8>,
     },
     /// It is done with all phases, or could not go on.
@@ -45,12 +46,19 @@ pub(crate) fn begin(phase: &str, markers: &mut Markers) -> Result<()> {
 pub(crate) fn run(
     phases: &[Phase],
     is_built_in: bool,
+    instance: &Instance,
     markers: &mut Markers,
     steps: &Sender<Step>,
 ) {
-    let run = if is_built_in { run_boot } else { run_phase };
     let outcome = phases.iter().try_for_each(|phase| {
-        run(phase, markers, steps).with_context(|| format!("phase {}", phase.name))
+        let ran = if is_built_in {
+            run_boot(phase, markers, steps)
+        } else if phase.rounds.is_empty() {
+            run_phase(phase, markers, steps)
+        } else {
+            run_rounds(phase, instance, markers, steps)
+        };
+        ran.with_context(|| format!("phase {}", phase.name))
     });
     // A supervisor that is gone has met its deadline; there is nobody left to tell.
     drop(steps.send(Step::Ended(outcome)));
@@ -82,6 +90,42 @@ fn run_phase(phase: &Phase, markers: &mut Markers, steps: &Sender<Step>) -> Resu
             name,
             loaded,
             unloaded,
+        }),
+    )
+}
+
+/// Loads and unloads many times, and records what it came to.
+fn run_rounds(
+    phase: &Phase,
+    instance: &Instance,
+    markers: &mut Markers,
+    steps: &Sender<Step>,
+) -> Result<()> {
+    let name = phase.name.clone();
+    tell(
+        steps,
+        Step::Report(Message::PhaseBegun { name: name.clone() }),
+    )?;
+    begin(&name, markers)?;
+    let record = rounds::run(phase, instance, markers, |what| {
+        wait(steps, format!("phase {name}: {what}"))
+    })?;
+    markers.write(&format!("phase-end {name}"))?;
+    tell(
+        steps,
+        Step::Recorded {
+            file: FileKind::Rounds {
+                phase: name.clone(),
+            },
+            record: serde_json::to_vec(&record).context("cannot write the record of the rounds")?,
+        },
+    )?;
+    tell(
+        steps,
+        Step::Report(Message::PhaseEnded {
+            name,
+            loaded: 0,
+            unloaded: Some(0),
         }),
     )
 }
@@ -166,7 +210,9 @@ fn record(phase: &Phase, markers: &mut Markers, steps: &Sender<Step>) -> Result<
     tell(
         steps,
         Step::Recorded {
-            phase: phase.name.clone(),
+            file: FileKind::Results {
+                phase: phase.name.clone(),
+            },
             record,
         },
     )
@@ -229,7 +275,7 @@ pub(crate) fn load_module(path: &str, parameters: &str) -> Result<i32> {
 }
 
 /// Unloads the module. Returns 0 or the negative errno that the kernel gave.
-fn unload() -> i32 {
+pub(crate) fn unload() -> i32 {
     let Ok(name) = CString::new(MODULE) else {
         return -(Errno::EINVAL as i32);
     };

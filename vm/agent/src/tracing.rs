@@ -15,6 +15,7 @@ use crate::results::Results;
 const TRACEFS: &str = "/sys/kernel/tracing";
 
 /// The instance that records the measured window.
+#[derive(Clone)]
 pub(crate) struct Instance {
     folder: PathBuf,
     capture: Capture,

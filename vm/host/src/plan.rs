@@ -2,9 +2,9 @@
 
 //! From a scenario to what the agent is told.
 
-use deferinit_protocol::{EVENTS_SYSTEM, Phase, Plan, Trace, Until, VERSION};
+use deferinit_protocol::{EVENTS_SYSTEM, Phase, Plan, Round, Trace, Until, VERSION};
 use deferinit_scenario as scenario;
-use deferinit_scenario::{Scenario, Start};
+use deferinit_scenario::{Scenario, Start, Workload};
 
 /// The events that every run records, besides those of the scenario: the life of the items, and
 /// what the kernel did with timers, work queues, initcalls and modules meanwhile.
@@ -52,19 +52,33 @@ pub fn plan(scenario: &Scenario) -> Plan {
 }
 
 fn phase(phase: &scenario::Phase) -> Phase {
-    let parameters = phase.workload.module_parameters();
-    let parameters: Vec<String> = parameters
-        .into_iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
+    let first = round(&phase.workload);
+    let rounds = phase.rounds.map(scenario::Rounds::workloads);
     Phase {
         name: phase.name.clone(),
-        parameters: parameters.join(" "),
-        trigger: phase.workload.start == Start::Trigger,
+        parameters: first.parameters,
+        trigger: first.trigger,
         until: match phase.until {
             scenario::Until::Done => Until::Done,
             scenario::Until::Hold(time) => Until::Hold(time.0),
         },
+        rounds: rounds
+            .into_iter()
+            .flatten()
+            .map(|workload| round(&workload))
+            .collect(),
+    }
+}
+
+fn round(workload: &Workload) -> Round {
+    let parameters = workload.module_parameters();
+    let parameters: Vec<String> = parameters
+        .into_iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    Round {
+        parameters: parameters.join(" "),
+        trigger: workload.start == Start::Trigger,
     }
 }
 
@@ -108,5 +122,19 @@ mod tests {
             "{}",
             phase.parameters
         );
+    }
+
+    #[test]
+    fn rounds_become_parameters_of_their_own() {
+        let scenario = scenario::parse(
+            "test",
+            b"summary: Test.\nrounds: { count: 20, seed: 7 }\nexpect: [growth: { max: 0B }]\n",
+        )
+        .expect("a valid scenario");
+        let plan = plan(&scenario);
+        let phase = plan.phases.first().expect("a phase");
+        assert_eq!(phase.rounds.len(), 20);
+        assert_eq!(phase.rounds[3], round(&Workload::random(10)));
+        assert!(phase.rounds.iter().any(|round| round.trigger));
     }
 }

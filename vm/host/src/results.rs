@@ -120,6 +120,7 @@ fn is_of_guest(file: &FileKind, cpus: u32) -> bool {
         | FileKind::PrintkFormats
         | FileKind::TraceClock
         | FileKind::Results { phase: _ }
+        | FileKind::Rounds { phase: _ }
         | FileKind::Functions
         | FileKind::Dmesg
         | FileKind::Kmemleak => true,

@@ -15,8 +15,8 @@ pub mod frame;
 mod message;
 mod plan;
 
-pub use message::{Capture, FileKind, Message, PhaseEnd, Section};
-pub use plan::{Phase, Plan, Trace, Until};
+pub use message::{Capture, FileKind, Message, PhaseEnd, RoundsRecord, Section};
+pub use plan::{Phase, Plan, Round, Trace, Until};
 
 /// The version of plan and frames; both sides are built together, so it must be equal.
 pub const VERSION: u32 = 1;

@@ -97,6 +97,20 @@ pub enum Capture {
     Drained,
 }
 
+/// What the rounds of a phase came to; every one of them did what it should.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoundsRecord {
+    /// How many there were.
+    pub rounds: u32,
+    /// After how many of them memory was measured for the first time.
+    pub warm_up: u32,
+    /// The bytes that the kernel had in use then.
+    pub memory_before: u64,
+    /// The bytes that it had in use after the last round.
+    pub memory_after: u64,
+}
+
 /// A file of the guest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -135,6 +149,11 @@ pub enum FileKind {
         /// The phase.
         phase: String,
     },
+    /// What the rounds of a phase came to: a [`RoundsRecord`] as JSON.
+    Rounds {
+        /// The phase.
+        phase: String,
+    },
     /// The kernel log.
     Dmesg,
     /// What kmemleak found.
@@ -156,6 +175,9 @@ impl FileKind {
             }
             FileKind::Results { phase } => {
                 return is_name(phase).then(|| format!("results/{phase}"));
+            }
+            FileKind::Rounds { phase } => {
+                return is_name(phase).then(|| format!("rounds/{phase}"));
             }
             FileKind::Stats { cpu } => return Some(format!("stats/cpu{cpu}")),
             FileKind::Raw { cpu } => return Some(format!("raw/cpu{cpu}")),
@@ -191,6 +213,13 @@ mod tests {
             assert_eq!(file.path(), None, "{system:?} {event:?}");
         }
         let phase = "../main".to_owned();
+        assert_eq!(
+            FileKind::Rounds {
+                phase: phase.clone()
+            }
+            .path(),
+            None
+        );
         assert_eq!(FileKind::Results { phase }.path(), None);
         let long = "x".repeat(65);
         assert_eq!(

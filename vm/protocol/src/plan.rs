@@ -51,6 +51,18 @@ pub struct Phase {
     pub trigger: bool,
     /// When to unload.
     pub until: Until,
+    /// Many loads instead of the one above, each until done, with nothing recorded; empty where it is one.
+    pub rounds: Vec<Round>,
+}
+
+/// One of many loads of the module in one phase.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Round {
+    /// The module's parameters, as `name=value` separated by blanks.
+    pub parameters: String,
+    /// Whether the items are armed by a write to the module's `trigger` file.
+    pub trigger: bool,
 }
 
 /// When a phase ends.

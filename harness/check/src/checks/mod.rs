@@ -9,6 +9,7 @@ mod attempts;
 mod concurrency;
 mod count;
 mod error;
+mod growth;
 mod level;
 mod log;
 mod module;
@@ -45,17 +46,19 @@ pub(crate) fn check(expectation: &Expectation, run: Run<'_>) -> CheckResult {
         Expectation::Attempts(wanted) => attempts::attempts(wanted, run),
         Expectation::Log(wanted) => log::log(wanted, run.timeline),
         Expectation::Level(wanted) => level::level(wanted, run),
+        Expectation::Growth(wanted) => growth::growth(wanted, run),
     }
 }
 
-/// Whether an expectation is about how long something takes.
-pub(crate) fn is_timed(expectation: &Expectation) -> bool {
+/// Why an expectation is not judged on a debug kernel; none if it is.
+pub(crate) fn set_aside_on_debug_kernel(expectation: &Expectation) -> Option<NotJudged> {
     match expectation {
         Expectation::Interval(_)
         | Expectation::Lateness(_)
         | Expectation::Duration(_)
         | Expectation::Window(_)
-        | Expectation::Difference(_) => true,
+        | Expectation::Difference(_) => Some(NotJudged::Untimed),
+        Expectation::Growth(_) => Some(NotJudged::Quarantine),
         Expectation::Count(_)
         | Expectation::Order(_)
         | Expectation::Concurrency(_)
@@ -64,7 +67,7 @@ pub(crate) fn is_timed(expectation: &Expectation) -> bool {
         | Expectation::Error(_)
         | Expectation::Attempts(_)
         | Expectation::Log(_)
-        | Expectation::Level(_) => false,
+        | Expectation::Level(_) => None,
     }
 }
 

@@ -87,6 +87,9 @@ pub(crate) fn workload(phase: &PhaseSpan, run: Run<'_>) -> CheckResult {
         // Nothing takes back what is pending when the run ends.
         Load::BuiltIn => format!("no{other} item ends with an error"),
     };
+    if phase.rounds.is_some() {
+        return rounds(phase, run);
+    }
     let mut findings = Findings::new(run.name(&phase.name, "module"), expected);
     if let Some(loaded) = phase
         .loaded
@@ -124,6 +127,18 @@ pub(crate) fn workload(phase: &PhaseSpan, run: Run<'_>) -> CheckResult {
         "{load}{} items: {ended} ended, {cancelled} cancelled",
         phase.items.len()
     ))
+}
+
+/// The same of a phase with rounds. One that was not as it should be has ended the run.
+fn rounds(phase: &PhaseSpan, run: Run<'_>) -> CheckResult {
+    let findings = Findings::new(
+        run.name(&phase.name, "module"),
+        "in each round loads, ends or cancels each item, and unloads".to_owned(),
+    );
+    match phase.rounds.and_then(|rounds| rounds.record) {
+        Some(record) => findings.result(format!("{} rounds did", record.rounds)),
+        None => findings.matched_nothing("the rounds have no record", Vec::new()),
+    }
 }
 
 /// The items of a phase whose end the scenario has an expectation on.

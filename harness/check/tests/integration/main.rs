@@ -4,6 +4,7 @@
 
 mod attempts;
 mod boots;
+mod growth;
 mod log;
 mod names;
 mod run;

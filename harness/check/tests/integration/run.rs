@@ -190,6 +190,7 @@ pub(crate) fn phase(name: &str) -> PhaseSpan {
             module: Some("test_deferred".to_owned()),
             spans: (0..4).map(call).collect(),
         }],
+        rounds: None,
     }
 }
 

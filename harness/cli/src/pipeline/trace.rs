@@ -41,6 +41,8 @@ pub(super) struct Files {
     pub(super) kmemleak: Option<String>,
     /// The module's own record of each phase.
     pub(super) results: BTreeMap<String, String>,
+    /// The agent's record of the rounds of each phase that has them.
+    pub(super) rounds: BTreeMap<String, String>,
     /// The first of these that cannot be read, if any.
     damage: Option<String>,
 }
@@ -74,6 +76,7 @@ impl Files {
             dmesg: text(&folder.join("dmesg"))?,
             kmemleak: text(&folder.join("kmemleak"))?,
             results: by_phase(&folder.join("results"))?,
+            rounds: by_phase(&folder.join("rounds"))?,
             ..Self::default()
         };
         for system in entries(&folder.join("formats"))?

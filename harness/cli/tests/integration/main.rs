@@ -10,5 +10,6 @@ mod endings;
 mod harness;
 mod mistakes;
 mod repeats;
+mod soak;
 mod twins;
 mod whole;

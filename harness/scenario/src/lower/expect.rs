@@ -5,25 +5,27 @@
 //! In: the texts of an entry, and the phases it may be about. Out: an [`Expectation`] that some run could meet and
 //! some run could miss; one that bounds nothing, or asks for an event its phase cannot have, is a mistake.
 
+use super::MEMORY;
 use super::select::{Items, Need};
 use super::value::{
-    ERRNOS, Grammar, Result, duration, entries, errno, has_entries, one_of, spelled, whole,
+    ERRNOS, Grammar, Result, duration, entries, errno, has_entries, one_of, size, spelled, whole,
 };
 use crate::error::{Mistake, Place};
 use crate::file::{
     AttemptsBlock, Choice, ConcurrencyBlock, CountBlock, DifferenceBlock, DifferenceOfBlock,
-    DurationBlock, ErrorBlock, ExpectBlock, Given, IdsBlock, IntervalBlock, LatenessBlock,
-    LeaksBlock, LevelBlock, List, LoadBlock, LogBlock, OrderBlock, PercentileBlock, SpanBlock,
-    Text, WindowBlock,
+    DurationBlock, ErrorBlock, ExpectBlock, Given, GrowthBlock, IdsBlock, IntervalBlock,
+    LatenessBlock, LeaksBlock, LevelBlock, List, LoadBlock, LogBlock, OrderBlock, PercentileBlock,
+    SpanBlock, Text, WindowBlock,
 };
 use crate::rules::LONGEST;
 use crate::yaml::Located;
 use crate::{
-    AttemptsExpectation, Bounds, ConcurrencyExpectation, CountBounds, CountExpectation, CountOf,
-    DifferenceExpectation, DifferenceOf, DurationExpectation, DurationOf, Errno, ErrorExpectation,
-    Expectation, IdOrder, IntervalExpectation, ItemEvent, LatenessExpectation, LeaksExpectation,
-    Level, LevelExpectation, Load, LoadExpectation, LogExpectation, Nanos, OrderExpectation,
-    Percentile, PercentileBounds, Phase, Point, Start, UnitError, WindowExpectation,
+    AttemptsExpectation, Bounds, Bytes, ConcurrencyExpectation, CountBounds, CountExpectation,
+    CountOf, DifferenceExpectation, DifferenceOf, DurationExpectation, DurationOf, Errno,
+    ErrorExpectation, Expectation, GrowthExpectation, IdOrder, IntervalExpectation, ItemEvent,
+    LatenessExpectation, LeaksExpectation, Level, LevelExpectation, Load, LoadExpectation,
+    LogExpectation, Nanos, OrderExpectation, Percentile, PercentileBounds, Phase, Point, Start,
+    UnitError, WindowExpectation,
 };
 
 /// The most entries of `percentiles` and of an order.
@@ -72,6 +74,7 @@ enum Entry {
     Attempts(Located<AttemptsBlock>),
     Log(Located<LogBlock>),
     Level(Located<LevelBlock>),
+    Growth(Located<GrowthBlock>),
 }
 
 impl Context<'_> {
@@ -91,6 +94,7 @@ impl Context<'_> {
             Entry::Attempts(block) => self.attempts(block),
             Entry::Log(block) => log(block),
             Entry::Level(block) => self.level(block),
+            Entry::Growth(block) => self.growth(block),
         }
     }
 
@@ -366,11 +370,33 @@ impl Context<'_> {
         }))
     }
 
-    /// The phase an entry names, or the only one there is; `place` is the entry's.
+    fn growth(&self, block: Located<GrowthBlock>) -> Result<Expectation> {
+        let Located {
+            value: block,
+            place,
+        } = block;
+        let phase = self.any_phase(block.phase, place)?;
+        if phase.value.rounds.is_none() {
+            let message = format!("phase `{}` has no rounds to grow in", phase.value.name);
+            return Err(Mistake::new(phase.place, message).allow("phases with `rounds`"));
+        }
+        let max = block.max.required("max", place)?;
+        Ok(Expectation::Growth(GrowthExpectation {
+            phase: phase.value.name.clone(),
+            max: size(&max, Bytes(0)..=*MEMORY.end(), Bytes(1))?,
+        }))
+    }
+
+    /// The phase an entry names, or the only one there is; `place` is the entry's. It has one workload.
     fn phase(&self, given: Given<String>, place: Place) -> Result<&Phase> {
+        has_one_workload(self.any_phase(given, place)?)
+    }
+
+    /// The same, with one workload or rounds; at the place of its name, or else of the entry.
+    fn any_phase(&self, given: Given<String>, place: Place) -> Result<Located<&Phase>> {
         match (given.0, self.phases) {
             (Some(name), _) => self.named_phase(&name),
-            (None, [only]) => Ok(only),
+            (None, [only]) => Ok(Located { value: only, place }),
             (None, _) => {
                 let message = "there are several phases, but key `phase` is missing here";
                 Err(Mistake::new(place, message).allow(self.phase_names().join(", ")))
@@ -378,13 +404,12 @@ impl Context<'_> {
         }
     }
 
-    fn named_phase(&self, name: &Text) -> Result<&Phase> {
-        self.phases
-            .iter()
-            .find(|phase| phase.name == name.value)
-            .ok_or_else(|| {
-                Mistake::unknown_name(name.place, "phase", &name.value, &self.phase_names())
-            })
+    fn named_phase(&self, name: &Text) -> Result<Located<&Phase>> {
+        let phase = self.phases.iter().find(|phase| phase.name == name.value);
+        let place = name.place;
+        phase
+            .map(|value| Located { value, place })
+            .ok_or_else(|| Mistake::unknown_name(place, "phase", &name.value, &self.phase_names()))
     }
 
     fn phase_names(&self) -> Vec<&str> {
@@ -406,8 +431,23 @@ impl Context<'_> {
                 Mistake::new(second.place, message).allow("two phases, such as [direct, deferred]")
             );
         }
-        Ok((self.named_phase(first)?, self.named_phase(second)?))
+        Ok((
+            has_one_workload(self.named_phase(first)?)?,
+            has_one_workload(self.named_phase(second)?)?,
+        ))
     }
+}
+
+/// Refuses a phase with rounds: nothing is recorded of their items and their loads.
+fn has_one_workload(phase: Located<&Phase>) -> Result<&Phase> {
+    if phase.value.rounds.is_none() {
+        return Ok(phase.value);
+    }
+    let message = format!(
+        "phase `{}` has rounds, of which nothing is traced",
+        phase.value.name
+    );
+    Err(Mistake::new(phase.place, message).allow("growth, or phases with `workload`"))
 }
 
 /// What may bound the times of items.
@@ -416,7 +456,7 @@ const TIMES: &str = "min, max, percentiles";
 /// What an entry expects: exactly one key has to be given.
 fn only_key(entry: Located<ExpectBlock>) -> Result<Entry> {
     const ALLOWED: &str = "count, order, interval, lateness, duration, window, concurrency, \
-                           difference, leaks, load, error, attempts, log, level";
+                           difference, leaks, load, error, attempts, log, level, growth";
     let block = entry.value;
     let given = [
         block.count.0.map(Entry::Count),
@@ -433,6 +473,7 @@ fn only_key(entry: Located<ExpectBlock>) -> Result<Entry> {
         block.attempts.0.map(Entry::Attempts),
         block.log.0.map(Entry::Log),
         block.level.0.map(Entry::Level),
+        block.growth.0.map(Entry::Growth),
     ];
     let mut given = given.into_iter().flatten();
     match (given.next(), given.next()) {

@@ -14,11 +14,12 @@ use std::ops::RangeInclusive;
 use self::value::{Grammar, Result, duration, has_entries, one_of, size, spelled, whole};
 use crate::error::{Mistake, Place};
 use crate::file::{
-    Choice, Given, List, MachineBlock, PhaseBlock, ScenarioFile, Text, TraceBlock, WorkloadBlock,
+    Choice, Given, List, MachineBlock, PhaseBlock, RoundsBlock, ScenarioFile, Text, TraceBlock,
+    WorkloadBlock,
 };
 use crate::rules::LONGEST;
 use crate::yaml::Located;
-use crate::{Bytes, Clock, Load, Machine, Nanos, Phase, Scenario, Trace, Until};
+use crate::{Bytes, Clock, Load, Machine, Nanos, Phase, Rounds, Scenario, Trace, Until, Workload};
 
 const MIB: u64 = 1 << 20;
 
@@ -139,7 +140,12 @@ pub(crate) fn scenario(name: &str, file: ScenarioFile) -> Result<Scenario> {
         cpus: machine.cpus,
         load,
     };
-    let phases = phases(file.workload, file.until, file.phases, guest)?;
+    let only = Only {
+        workload: file.workload,
+        rounds: file.rounds,
+        until: file.until,
+    };
+    let phases = phases(only, file.phases, guest)?;
     fits_deadline(&phases, deadline)?;
     if load == Load::BuiltIn {
         fit_command_line(&phases)?;
@@ -309,29 +315,27 @@ fn buffer(text: &Text, memory: Option<Bytes>) -> Result<Bytes> {
     }
 }
 
-/// The phases, each with its place, from either `workload` with `until` or from `phases`.
-fn phases(
+/// What describes the only phase of a file at its top level.
+struct Only {
     workload: Given<WorkloadBlock>,
+    rounds: Given<RoundsBlock>,
     until: Given<Choice<String>>,
+}
+
+/// The phases, each with its place, from either `workload` or `rounds` with `until`, or from `phases`.
+fn phases(
+    only: Only,
     phases: Given<List<PhaseBlock>>,
     guest: Guest,
 ) -> Result<Vec<Located<Phase>>> {
-    match (workload.0, phases.0) {
-        (Some(workload), None) => {
-            let place = workload.place;
-            let until = until.read_if_given(self::until)?.unwrap_or_default();
-            let phase = Phase {
-                name: ONLY_PHASE.to_owned(),
-                workload: workload::workload(workload, guest, until)?,
-                until,
-            };
-            Ok(vec![Located {
-                value: phase,
-                place,
-            }])
+    let place = only.workload.place().or(only.rounds.place());
+    match (place, phases.0) {
+        (Some(place), None) => {
+            let value = work(ONLY_PHASE.to_owned(), only, place, guest)?;
+            Ok(vec![Located { value, place }])
         }
         (None, Some(list)) => {
-            if let Some(place) = until.place() {
+            if let Some(place) = only.until.place() {
                 let message = "`until` beside `phases` belongs to no phase";
                 return Err(Mistake::new(place, message).allow("`until` within an entry of phases"));
             }
@@ -345,9 +349,14 @@ fn phases(
             Ok(phases)
         }
         (Some(_), Some(list)) => {
-            let message = "both `workload` and `phases` are given";
+            let key = if only.workload.0.is_some() {
+                "workload"
+            } else {
+                "rounds"
+            };
+            let message = format!("both `{key}` and `phases` are given");
             Err(Mistake::new(list.place, message)
-                .allow("`workload` for one phase, or `phases` for several"))
+                .allow(format!("`{key}` for one phase, or `phases` for several")))
         }
         (None, None) => {
             let message = "neither `workload` nor `phases` is given";
@@ -363,18 +372,60 @@ fn phase(block: Located<PhaseBlock>, guest: Guest) -> Result<Located<Phase>> {
         place,
     } = block;
     let name = block.name.required("name", place)?;
-    let until = block.until.read_if_given(until)?.unwrap_or_default();
+    let only = Only {
+        workload: block.workload,
+        rounds: block.rounds,
+        until: block.until,
+    };
     Ok(Located {
         place: name.place,
-        value: Phase {
-            name: spelled(&name, &PHASE)?,
-            workload: workload::workload(
-                block.workload.required("workload", place)?,
-                guest,
-                until,
-            )?,
+        value: work(spelled(&name, &PHASE)?, only, place, guest)?,
+    })
+}
+
+/// A phase from what describes it; `place` is where its map begins.
+fn work(name: String, only: Only, place: Place, guest: Guest) -> Result<Phase> {
+    let Some(block) = only.rounds.0 else {
+        let until = only.until.read_if_given(until)?.unwrap_or_default();
+        let workload = only.workload.required("workload", place)?;
+        return Ok(Phase {
+            name,
+            workload: workload::workload(workload, guest, until)?,
             until,
-        },
+            rounds: None,
+        });
+    };
+    if let Some(place) = only.workload.place() {
+        let message = "both `workload` and `rounds` are given";
+        return Err(Mistake::new(place, message)
+            .allow("`workload` for one load, or `rounds` for many with workloads of their own"));
+    }
+    if let Some(place) = only.until.place() {
+        let message = "a round always ends once its items have";
+        return Err(Mistake::new(place, message).allow("`until` beside `workload`"));
+    }
+    let rounds = rounds(block, guest)?;
+    Ok(Phase {
+        name,
+        workload: Workload::random(rounds.seed),
+        until: Until::Done,
+        rounds: Some(rounds),
+    })
+}
+
+fn rounds(block: Located<RoundsBlock>, guest: Guest) -> Result<Rounds> {
+    let Located {
+        value: block,
+        place,
+    } = block;
+    if guest.load == Load::BuiltIn {
+        let message = "a workload in the kernel's image is not loaded, so there are no rounds";
+        return Err(Mistake::new(place, message).allow("`load: module` at the top level"));
+    }
+    Ok(Rounds {
+        // The first of them warm up, so that growth needs one more.
+        count: whole(&block.count.required("count", place)?, 2..=Rounds::MAX)?,
+        seed: whole(&block.seed.required("seed", place)?, 0..=u64::MAX)?,
     })
 }
 
@@ -423,9 +474,13 @@ fn have_unique_names(phases: &[Located<Phase>]) -> Result<()> {
 fn fits_deadline(phases: &[Located<Phase>], deadline: Nanos) -> Result<()> {
     let mut total = Nanos(0);
     for phase in phases {
-        let least = match phase.value.until {
-            Until::Done => phase.value.workload.shortest_run(),
-            Until::Hold(hold) => hold,
+        let least = match (phase.value.rounds, phase.value.until) {
+            (Some(rounds), _) => rounds
+                .workloads()
+                .map(|workload| workload.shortest_run())
+                .fold(Nanos(0), Nanos::saturating_add),
+            (None, Until::Done) => phase.value.workload.shortest_run(),
+            (None, Until::Hold(hold)) => hold,
         };
         total = total.saturating_add(least);
         if total >= deadline {

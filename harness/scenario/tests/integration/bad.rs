@@ -132,7 +132,7 @@ const LINES: [(usize, &str, &str); 168] = [
     (
         1,
         "sumary: x",
-        "1:1: unknown key `sumary` (did you mean `summary`?); allowed: summary, clock, machine, trace, deadline, workload, until, load, phases, expect",
+        "1:1: unknown key `sumary` (did you mean `summary`?); allowed: summary, clock, machine, trace, deadline, workload, rounds, until, load, phases, expect",
     ),
     (1, "summary:", "1:8: a value is missing"),
     (
@@ -630,7 +630,7 @@ const LINES: [(usize, &str, &str); 168] = [
     (
         6,
         "expct:",
-        "6:1: unknown key `expct` (did you mean `expect`?); allowed: summary, clock, machine, trace, deadline, workload, until, load, phases, expect",
+        "6:1: unknown key `expct` (did you mean `expect`?); allowed: summary, clock, machine, trace, deadline, workload, rounds, until, load, phases, expect",
     ),
     (
         7,
@@ -655,22 +655,22 @@ const LINES: [(usize, &str, &str); 168] = [
     (
         7,
         "  - {}",
-        "7:5: this entry expects nothing; allowed: count, order, interval, lateness, duration, window, concurrency, difference, leaks, load, error, attempts, log, level",
+        "7:5: this entry expects nothing; allowed: count, order, interval, lateness, duration, window, concurrency, difference, leaks, load, error, attempts, log, level, growth",
     ),
     (
         7,
         "  -",
-        "7:4: this entry expects nothing; allowed: count, order, interval, lateness, duration, window, concurrency, difference, leaks, load, error, attempts, log, level",
+        "7:4: this entry expects nothing; allowed: count, order, interval, lateness, duration, window, concurrency, difference, leaks, load, error, attempts, log, level, growth",
     ),
     (
         7,
         "  - cuont: { of: ended, equals: 8 }",
-        "7:5: unknown key `cuont` (did you mean `count`?); allowed: count, order, interval, lateness, duration, window, concurrency, difference, leaks, load, error, attempts, log, level",
+        "7:5: unknown key `cuont` (did you mean `count`?); allowed: count, order, interval, lateness, duration, window, concurrency, difference, leaks, load, error, attempts, log, level, growth",
     ),
     (
         7,
         "  - count: { of: ended, equals: 8 }\n    order: { by: ended, ids: ascending }",
-        "7:5: this entry has several keys; each expectation is an entry of its own; allowed: one of count, order, interval, lateness, duration, window, concurrency, difference, leaks, load, error, attempts, log, level",
+        "7:5: this entry has several keys; each expectation is an entry of its own; allowed: one of count, order, interval, lateness, duration, window, concurrency, difference, leaks, load, error, attempts, log, level, growth",
     ),
     (
         7,

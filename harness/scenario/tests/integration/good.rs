@@ -60,6 +60,7 @@ fn smallest_file_gets_every_default() {
                 start: Start::Load,
             },
             until: Until::Done,
+            rounds: None,
         }],
         deadline: Nanos(60_000_000_000),
         expect: vec![Expectation::Concurrency(ConcurrencyExpectation {
@@ -822,4 +823,26 @@ fn a_scenario_can_go_through_its_phases_twice() {
         ]
     );
     assert_eq!(twice.deadline, Nanos(120_000_000_000));
+}
+
+#[test]
+fn rounds_have_workloads_made_up_from_consecutive_seeds() {
+    let scenario = good(
+        "
+summary: x
+phases:
+- { name: soak, rounds: { count: 3, seed: 7 } }
+- { name: after, workload: { mode: direct, items: 2 } }
+expect: [{ growth: { phase: soak, max: 16KiB } }, { concurrency: { phase: after, equals: 1 } }]
+",
+    );
+    let rounds = scenario.phases[0].rounds.expect("rounds");
+    assert_eq!(rounds, Rounds { count: 3, seed: 7 });
+    let workloads: Vec<Workload> = rounds.workloads().collect();
+    assert_eq!(workloads, [7, 8, 9].map(Workload::random));
+    assert_eq!(scenario.phases[0].workload, workloads[0]);
+    assert_eq!(
+        scenario.expect[0].to_string(),
+        "soak: growth: at most 16KiB"
+    );
 }

@@ -1009,3 +1009,36 @@ fn a_workload_that_the_kernels_command_line_cannot_hold_is_refused() {
         "{error}"
     );
 }
+
+#[test]
+fn mistakes_about_rounds_are_refused_where_they_are() {
+    let soak = |keys: &str| format!("summary: x\nrounds: {{ count: 10, seed: 1 }}\n{keys}\n");
+    let count = "expect: [count: { of: ended, equals: 8 }]";
+    let growth = "expect: [growth: { max: 1KiB }]";
+    for (text, place) in [
+        (
+            soak(count),
+            "3:17: phase `main` has rounds, of which nothing is traced",
+        ),
+        (
+            soak(&format!("until: done\n{growth}")),
+            "3:8: a round always ends once its items have",
+        ),
+        (
+            soak(&format!("load: built-in\n{growth}")),
+            "2:9: a workload in the kernel's image is not loaded",
+        ),
+        (
+            format!("summary: x\nworkload: {{ mode: direct, items: 1 }}\n{growth}\n"),
+            "3:18: phase `main` has no rounds to grow in",
+        ),
+        (
+            format!("summary: x\nrounds: {{ count: 1, seed: 1 }}\n{growth}\n"),
+            "2:18: 1 is out of range; allowed: a whole number from 2 to 10000",
+        ),
+    ] {
+        let error = deferinit_scenario::parse("x", text.as_bytes()).expect_err("a mistake");
+        let error = error.to_string();
+        assert!(error.starts_with(&format!("x:{place}")), "{error}");
+    }
+}

@@ -5,6 +5,7 @@
 mod attempts;
 mod boots;
 mod record;
+mod rounds;
 mod trace;
 
 use deferinit_timeline::{

@@ -161,6 +161,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) kmemleak: Option<&'a str>,
     /// The module's own record of a phase: the phase and the text.
     pub(crate) results: Option<(&'a str, &'a str)>,
+    /// The agent's record of a phase's rounds: the phase and the text.
+    pub(crate) rounds: Option<(&'a str, &'a str)>,
     /// The phase that the boot itself is.
     pub(crate) boot: Option<&'a str>,
 }
@@ -173,6 +175,7 @@ impl Default for Setting<'_> {
             dmesg: "",
             kmemleak: None,
             results: None,
+            rounds: None,
             boot: None,
         }
     }
@@ -206,9 +209,11 @@ pub(crate) fn timeline_of(script: &str, setting: Setting<'_>) -> Timeline {
         dmesg,
         kmemleak,
         results,
+        rounds,
         boot,
     } = setting;
-    let results = results.map(|(phase, text)| (phase.to_owned(), text.to_owned()));
+    let of_phase = |(phase, text): (&str, &str)| (phase.to_owned(), text.to_owned());
+    let (results, rounds) = (results.map(of_phase), rounds.map(of_phase));
     build(
         &capture,
         &symbols,
@@ -220,6 +225,7 @@ pub(crate) fn timeline_of(script: &str, setting: Setting<'_>) -> Timeline {
             dmesg,
             kmemleak,
             results: &results.into_iter().collect(),
+            rounds: &rounds.into_iter().collect(),
         },
     )
 }
