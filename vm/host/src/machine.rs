@@ -32,7 +32,7 @@ pub struct Machine {
     pub serial_bus: String,
     /// Kernel parameters.
     pub command_line: Vec<String>,
-    /// How long a run may take on the host's clock, in seconds.
+    /// How long a run may take on the host's clock, in seconds, besides rounds.
     pub wall_deadline_s: u64,
     /// What the exact clock needs.
     pub exact: ExactClock,

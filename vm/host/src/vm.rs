@@ -244,9 +244,17 @@ fn trace_region(memory: Bytes, trace_buffer: Bytes) -> Result<Region> {
     })
 }
 
-/// On the wall clock, the guest's deadline passes in the host's time too, after a boot.
+/// The machine's, and a second for each round. On the wall clock, the guest's deadline passes in the host's time too,
+/// after a boot.
 fn default_deadline(request: &Request<'_>) -> Duration {
-    let machine = Duration::from_secs(request.machine.wall_deadline_s);
+    let rounds: usize = request
+        .plan
+        .phases
+        .iter()
+        .map(|phase| phase.rounds.len())
+        .sum();
+    let rounds = Duration::from_secs(u64::try_from(rounds).unwrap_or(u64::MAX));
+    let machine = Duration::from_secs(request.machine.wall_deadline_s).saturating_add(rounds);
     match request.clock {
         Clock::Exact => machine,
         Clock::Wall => machine.saturating_add(Duration::from_nanos(request.plan.deadline_ns)),
