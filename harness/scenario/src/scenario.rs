@@ -139,6 +139,9 @@ impl fmt::Display for Load {
 }
 
 impl Rounds {
+    /// The fewest rounds of a phase: one as warm-up, and one that counts.
+    pub const MIN: u32 = 2;
+
     /// The most rounds of a phase.
     pub const MAX: u32 = 10_000;
 
@@ -153,7 +156,7 @@ const AGAIN: &str = "-again";
 
 impl Scenario {
     /// The same with each phase twice, one right after the other, and what is expected of it as well: what the first
-    /// one leaves behind, the second one finds. Rounds do so among themselves, and stay as they are.
+    /// one leaves behind, the second one finds. Rounds do so among themselves: there are a tenth of them instead.
     #[must_use]
     pub fn twice(&self) -> Self {
         let again = |name: &str| format!("{name}{AGAIN}");
@@ -162,7 +165,15 @@ impl Scenario {
                 name: again(&phase.name),
                 ..phase.clone()
             });
-            [Some(phase.clone()), second].into_iter().flatten()
+            let rounds = phase.rounds.map(|rounds| Rounds {
+                count: (rounds.count / 10).max(Rounds::MIN),
+                ..rounds
+            });
+            let first = Phase {
+                rounds,
+                ..phase.clone()
+            };
+            [Some(first), second].into_iter().flatten()
         });
         let expect = self.expect.iter().flat_map(|expectation| {
             let repeated = expectation.phase().filter(|name| {

@@ -34,7 +34,7 @@ fn a_module_that_leaks_in_each_round_fails_the_growth_check() {
     let reason = results(&out)[0]["reason"].as_str().map(str::to_owned);
     let reason = reason.expect("a reason");
     assert!(
-        reason.contains("more after round 100 than after round 10, allowed at most 48KiB"),
+        reason.contains("more after round 100 than after round 10, allowed at most 96KiB"),
         "{reason}"
     );
 }

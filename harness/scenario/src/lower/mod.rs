@@ -424,7 +424,10 @@ fn rounds(block: Located<RoundsBlock>, guest: Guest) -> Result<Rounds> {
     }
     Ok(Rounds {
         // The first of them warm up, so that growth needs one more.
-        count: whole(&block.count.required("count", place)?, 2..=Rounds::MAX)?,
+        count: whole(
+            &block.count.required("count", place)?,
+            Rounds::MIN..=Rounds::MAX,
+        )?,
         seed: whole(&block.seed.required("seed", place)?, 0..=u64::MAX)?,
     })
 }

@@ -823,6 +823,25 @@ fn a_scenario_can_go_through_its_phases_twice() {
         ]
     );
     assert_eq!(twice.deadline, Nanos(120_000_000_000));
+
+    let rounds = good(
+        "
+summary: x
+deadline: 3000s
+rounds: { count: 1000, seed: 7 }
+expect: [{ growth: { max: 16KiB } }]
+",
+    )
+    .twice();
+    assert_eq!(rounds.phases.len(), 1);
+    assert_eq!(
+        rounds.phases[0].rounds,
+        Some(Rounds {
+            count: 100,
+            seed: 7
+        })
+    );
+    assert_eq!(rounds.expect.len(), 1);
 }
 
 #[test]
