@@ -40,7 +40,6 @@ mod plan;
 mod plan_text;
 mod workload;
 
-use plan::Plan;
 use workload::Workload;
 
 module! {
@@ -60,7 +59,7 @@ struct TestDeferred {
 impl kernel::Module for TestDeferred {
     #[cfg(MODULE)]
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        let workload = Workload::new(Plan::from_parameters()?)?;
+        let workload = Workload::new(plan::Plan::from_parameters()?)?;
         let files = ffi::Files::new(workload.clone());
         if workload.starts_on_load() {
             deferred_init(&workload)?;
