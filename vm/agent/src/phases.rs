@@ -54,9 +54,9 @@ pub(crate) fn run(
         let ran = if is_built_in {
             run_boot(phase, markers, steps)
         } else if phase.rounds.is_empty() {
-            run_phase(phase, markers, steps)
+            run_phase(phase, markers, steps).and_then(|()| instance.expect_module())
         } else {
-            run_rounds(phase, instance, markers, steps)
+            run_rounds(phase, instance, markers, steps).and_then(|()| instance.expect_module())
         };
         ran.with_context(|| format!("phase {}", phase.name))
     });

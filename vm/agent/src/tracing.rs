@@ -19,6 +19,8 @@ const TRACEFS: &str = "/sys/kernel/tracing";
 pub(crate) struct Instance {
     folder: PathBuf,
     capture: Capture,
+    /// The globs of the functions that are recorded.
+    functions: Vec<String>,
 }
 
 /// Writes lines into the trace.
@@ -44,6 +46,7 @@ impl Instance {
             return Ok(Self {
                 folder,
                 capture: Capture::Persistent,
+                functions: trace.functions.clone(),
             });
         }
         fs::create_dir(&folder)
@@ -51,6 +54,7 @@ impl Instance {
         let instance = Self {
             folder,
             capture: Capture::Drained,
+            functions: trace.functions.clone(),
         };
         instance.switch_off()?;
         instance.write("buffer_size_kb", &trace.buffer_kib_per_cpu.to_string())?;
@@ -69,14 +73,13 @@ impl Instance {
 
     /// Sets filter, tracer and events; records nothing yet.
     pub(crate) fn arm(&self, trace: &Trace) -> Result<()> {
-        for glob in &trace.functions {
-            // For the module that is not there yet; kept by the kernel until it is.
-            self.append("set_ftrace_filter", &format!("{glob}:mod:{MODULE}"))?;
+        self.expect_module()?;
+        for glob in &self.functions {
             // For the kernel itself. A glob that matches nothing in it is refused, and may still
-            // match in the module: what was matched is sent to the host, which judges that.
+            // match in the module: what was matched is sent to the host.
             let _refused_if_no_match = self.append("set_ftrace_filter", glob);
         }
-        if !trace.functions.is_empty() {
+        if !self.functions.is_empty() {
             self.write("current_tracer", "function_graph")?;
         }
         for event in &trace.events {
@@ -84,6 +87,15 @@ impl Instance {
                 .with_context(|| format!("cannot enable the event {event}"))?;
         }
         Ok(())
+    }
+
+    /// Sets the filter for the module that is not there yet. Its next load uses this up: what the kernel kept is
+    /// gone then, and its unload takes what matched out of the filter (`process_mod_list()` and
+    /// `clear_mod_from_hashes()`, `kernel/trace/ftrace.c`, Linux 7.3).
+    pub(crate) fn expect_module(&self) -> Result<()> {
+        self.functions
+            .iter()
+            .try_for_each(|glob| self.append("set_ftrace_filter", &format!("{glob}:mod:{MODULE}")))
     }
 
     /// Opens the measured window.

@@ -58,6 +58,7 @@ fn every_scenario_passes_and_leaves_every_stages_file() {
     }
 
     rust_functions_are_in_the_call_graph(&results);
+    functions_can_be_traced(&out.path().join("functions/graph/trace/functions"));
     trace_cmd_agrees(&out.path().join("functions/graph/trace/trace.dat"));
 }
 
@@ -91,6 +92,32 @@ fn trace_cmd_agrees(trace_dat: &std::path::Path) {
     let text = String::from_utf8_lossy(&report.stdout);
     assert_eq!(text.matches("deferred_item_body() {").count(), 4, "{text}");
     assert_eq!(text.matches("deferred_item_ended:").count(), 4, "{text}");
+}
+
+/// What ftrace can trace of the module: `available_filter_functions` as the glob `deferred_*` finds it.
+fn functions_can_be_traced(matched: &std::path::Path) {
+    let matched = std::fs::read_to_string(matched).expect("what the filter matched");
+    for name in [
+        "deferred_init",
+        "deferred_arm_item",
+        "deferred_run_item",
+        "deferred_cancel_item",
+        "deferred_item_body",
+        "deferred_body_spin",
+        "deferred_body_sleep",
+        "deferred_body_alloc",
+        "deferred_body_wait",
+        "deferred_body_cancel",
+        "deferred_body_flush",
+        "deferred_body_destroy",
+        "deferred_body_hang",
+    ] {
+        let line = format!("{name} [test_deferred]");
+        assert!(
+            matched.lines().any(|found| found == line),
+            "no {line}:\n{matched}"
+        );
+    }
 }
 
 #[test]
