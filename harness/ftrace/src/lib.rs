@@ -66,6 +66,7 @@ pub mod format;
 pub mod page;
 pub mod persistent;
 pub mod record;
+pub mod saved_cmdlines;
 pub mod stats;
 pub mod symbols;
 pub mod trace_dat;

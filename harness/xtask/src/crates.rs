@@ -34,6 +34,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &["deferinit-scenario", "deferinit-timeline"],
     ),
     ("deferinit-timeline", &["deferinit-ftrace"]),
+    ("deferinit-trace", &["deferinit-ftrace"]),
     ("deferinit-scenario", &[]),
     ("deferinit-protocol", &[]),
     ("deferinit-ftrace", &[]),
@@ -51,6 +52,7 @@ const PURE: &[&str] = &[
     "deferinit-protocol",
     "deferinit-scenario",
     "deferinit-timeline",
+    "deferinit-trace",
 ];
 
 /// What each pure crate's `clippy.toml` bans at least. Clippy can not ban a whole module.
