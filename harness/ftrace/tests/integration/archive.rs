@@ -119,23 +119,23 @@ fn trace_cmd_sees_a_real_guests_records_as_we_do() {
     let formats = formats();
     let memory = golden::memory();
     let region = Region::parse(&memory, &layout()).expect("the memory is whole");
-    let ours = Capture::new(&formats, layout(), region.cpus.clone())
-        .records()
-        .map(|record| {
-            let name = match record.event {
-                Event::FuncgraphEntry { .. } => "funcgraph_entry",
-                Event::FuncgraphExit { .. } => "funcgraph_exit",
-                Event::Function { .. } => "function",
-                Event::Print { .. } => "print",
-                Event::Other(fields) => fields.name(),
-            };
-            let seconds = record.timestamp_ns / 1_000_000_000;
-            (
-                record.pid,
-                format!("{seconds}.{:09}:", record.timestamp_ns % 1_000_000_000),
-                format!("{name}:"),
-            )
-        });
+    let mut ours = Vec::new();
+    let mut records = Capture::new(&formats, layout(), region.cpus.clone()).records();
+    while let Some(record) = records.next_record() {
+        let name = match record.event {
+            Event::FuncgraphEntry { .. } => "funcgraph_entry",
+            Event::FuncgraphExit { .. } => "funcgraph_exit",
+            Event::Function { .. } => "function",
+            Event::Print { .. } => "print",
+            Event::Other(fields) => fields.name(),
+        };
+        let seconds = record.timestamp_ns / 1_000_000_000;
+        ours.push((
+            record.pid,
+            format!("{seconds}.{:09}:", record.timestamp_ns % 1_000_000_000),
+            format!("{name}:"),
+        ));
+    }
     let cpus = [TraceDatCpu {
         data: region.cpus[0].clone(),
         stats: golden::STATS.as_bytes(),
@@ -155,10 +155,7 @@ fn trace_cmd_sees_a_real_guests_records_as_we_do() {
             words.next().expect("it has a name"),
         )
     });
-    assert_eq!(
-        theirs.collect::<Vec<(i32, _, _)>>(),
-        ours.collect::<Vec<_>>()
-    );
+    assert_eq!(theirs.collect::<Vec<(i32, _, _)>>(), ours);
 }
 
 #[test]
