@@ -170,6 +170,7 @@ pub struct Formats {
     by_id: Vec<Option<FormatIndex>>,
     by_name: BTreeMap<String, usize>,
     common: Option<CommonFields>,
+    text_bytes: u64,
 }
 
 impl Integer {
@@ -589,6 +590,9 @@ impl Formats {
             *slot = self.events.len().try_into().ok().map(FormatIndex);
         }
         self.by_name.insert(full_name, self.events.len());
+        self.text_bytes = self
+            .text_bytes
+            .saturating_add(text.len().try_into().unwrap_or(u64::MAX));
         self.common = Some(common);
         Ok(self.events.push_mut(event))
     }
@@ -605,6 +609,12 @@ impl Formats {
     pub fn by_name(&self, system: &str, name: &str) -> Option<&EventFormat> {
         self.events
             .get(*self.by_name.get(&format!("{system}:{name}"))?)
+    }
+
+    /// Bytes of all format files.
+    #[must_use]
+    pub fn text_bytes(&self) -> u64 {
+        self.text_bytes
     }
 
     /// All events, in the order they were added.

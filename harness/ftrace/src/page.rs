@@ -23,15 +23,17 @@ const TIME_SHIFT: u32 = 27;
 const TIME_TOP: u64 = 0xf8 << 56;
 
 /// The lines of `events/header_event` this decoder is written for, blanks collapsed.
-const HEADER_EVENT: [&str; 7] = [
+const HEADER_EVENT: [&str; 6] = [
     "type_len : 5 bits",
     "time_delta : 27 bits",
     "array : 32 bits",
     "padding : type == 29",
     "time_extend : type == 30",
-    "time_stamp : type == 31",
     "data max type_len == 28",
 ];
+
+/// One more, which kernels before 4.17 do not have, as they have no such event.
+const TIME_STAMP: &str = "time_stamp : type == 31";
 
 /// Where a sub-buffer's header keeps what, from `events/header_page`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -248,6 +250,12 @@ impl PageLayout {
             .find(|wanted| !lines.iter().any(|line| line == *wanted))
         {
             return Err(LayoutError::Event(missing));
+        }
+        if lines
+            .iter()
+            .any(|line| line.starts_with("time_stamp") && line != TIME_STAMP)
+        {
+            return Err(LayoutError::Event(TIME_STAMP));
         }
         Ok(Self {
             timestamp: timestamp.offset(),
@@ -929,6 +937,9 @@ mod tests {
         ));
         let other = HEADER_EVENT.replace("type == 31", "type == 30");
         let error = PageLayout::parse(HEADER_PAGE, &other).expect_err("it is changed");
-        assert_eq!(error, LayoutError::Event("time_stamp : type == 31"));
+        assert_eq!(error, LayoutError::Event(TIME_STAMP));
+        let older = HEADER_EVENT.replace("\ttime_stamp : type == 31\n", "");
+        assert_ne!(older, HEADER_EVENT);
+        assert_eq!(PageLayout::parse(HEADER_PAGE, &older), Ok(layout()));
     }
 }

@@ -14,7 +14,7 @@ use deferinit_ftrace::format::Formats;
 use deferinit_ftrace::page::CpuSubBuffers;
 use deferinit_ftrace::persistent::Region;
 use deferinit_ftrace::record::Event;
-use deferinit_ftrace::trace_dat::{Error, TraceDat, TraceDatCpu};
+use deferinit_ftrace::trace_dat::{TraceDat, TraceDatCpu, WriteError};
 
 use crate::build::{
     FORMATS, HEADER_EVENT, HEADER_PAGE, Page, SUB_BUFFER, entry, exit, formats, layout, print,
@@ -271,11 +271,11 @@ fn what_the_format_cannot_say_is_an_error() {
         ..archive(&formats, &[])
     }
     .write();
-    assert!(matches!(nul, Err(Error::Nul("uname"))), "{nul:?}");
+    assert!(matches!(nul, Err(WriteError::Nul("uname"))), "{nul:?}");
     let clock = TraceDat {
         trace_clock: "local global",
         ..archive(&formats, &[])
     }
     .write();
-    assert!(matches!(clock, Err(Error::NoClock(_))), "{clock:?}");
+    assert!(matches!(clock, Err(WriteError::NoClock(_))), "{clock:?}");
 }
