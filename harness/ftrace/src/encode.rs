@@ -13,6 +13,7 @@ use crate::page::PageLayout;
 const SHORT_PAYLOAD: usize = 28 * 4;
 /// Times in an event's header have 27 bits, those of a time extension 59.
 const DELTA_BITS: u32 = 27;
+const EXTENSION_BITS: u32 = 59;
 
 /// Fills one sub-buffer after the other.
 #[derive(Debug, Clone)]
@@ -92,8 +93,9 @@ impl SubBufferEncoder {
             .layout
             .sub_buffer_size()
             .saturating_sub(self.bytes.len());
-        let full = (!self.bytes.is_empty() && needed.saturating_add(extension) > room)
-            .then(|| self.take());
+        // A sub-buffer's own time has 64 bits: what an extension cannot say begins a new one.
+        let is_too_far = needed.saturating_add(extension) > room || delta >> EXTENSION_BITS != 0;
+        let full = (!self.bytes.is_empty() && is_too_far).then(|| self.take());
         let delta = if self.bytes.is_empty() { 0 } else { delta };
         if self.bytes.is_empty() {
             self.bytes = self.layout.header(timestamp);
@@ -197,6 +199,8 @@ mod tests {
             let byte = number.to_le_bytes()[0];
             records.push((time, vec![byte; length]));
             time += [0, 1, (1 << 27) - 1, 1 << 27, 1 << 40, 300][index(number / 6 % 6)];
+            // Once beyond what a time extension can say.
+            time += if number == 2000 { 1 << 62 } else { 0 };
         }
         let (pages, decoded) = through(&records);
         assert_eq!(decoded, records);
