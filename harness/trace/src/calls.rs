@@ -698,3 +698,556 @@ fn key_of(task: Task) -> u64 {
         Task::Pid(pid) => u64::from(pid.cast_unsigned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::made::{enter, leave, letter, of, on, overrun};
+
+    /// Writes down what it gets, a line each.
+    #[derive(Default)]
+    struct Log(Vec<String>);
+
+    impl CallSink for Log {
+        type Frame = char;
+        type PerTask = u32;
+
+        fn entered(&mut self, entry: &Entry, _task: &mut u32, around: Option<char>) -> char {
+            let name = letter(entry.function);
+            let around = around.map_or(String::new(), |around| format!(" in {around}"));
+            self.0.push(format!("+{name}{around}"));
+            name
+        }
+
+        fn ended(
+            &mut self,
+            call: &Call,
+            task: &mut u32,
+            frame: Option<char>,
+            around: Option<char>,
+        ) {
+            let name = letter(call.function);
+            *task += 1;
+            match call.start {
+                Start::Seen => assert_eq!(frame, Some(name)),
+                Start::Missing | Start::NotRecorded => assert_eq!(frame, None),
+            }
+            let around = around.map_or(String::new(), |around| format!(" in {around}"));
+            let start = if call.start == Start::Missing {
+                " from before"
+            } else {
+                ""
+            };
+            let most = if call.self_is_exact { "" } else { "<=" };
+            self.0.push(format!(
+                "-{name}{around}{start} {} self {most}{}",
+                call.duration_ns, call.self_ns
+            ));
+        }
+
+        fn unfinished(&mut self, call: &Unfinished, _task: &mut u32, frame: char) {
+            assert_eq!(letter(call.function), frame);
+            self.0.push(format!("?{frame} {:?}", call.reason));
+        }
+
+        fn forgotten(&mut self, task: Task, kept: u32) {
+            self.0.push(format!("{task:?} {kept}"));
+        }
+    }
+
+    fn run(records: &[Record<'_>]) -> (Vec<String>, Account) {
+        let (mut calls, mut log) = (Calls::default(), Log::default());
+        for record in records {
+            calls.record(record, &mut log);
+        }
+        let account = calls.finish(&mut log);
+        (log.0, account)
+    }
+
+    #[track_caller]
+    fn check(records: &[Record<'_>], expected: &[&str]) -> Account {
+        let (log, account) = run(records);
+        // What is said of tasks has brackets.
+        let is_of_call = |line: &&String| !line.contains(['{', '(']);
+        let lines: Vec<_> = log.iter().filter(is_of_call).collect();
+        assert_eq!(lines, expected);
+        assert_eq!(
+            (account.entries + account.exits) as usize,
+            records.len(),
+            "every record is counted"
+        );
+        account
+    }
+
+    #[test]
+    fn self_time_is_the_duration_less_the_children_directly_below() {
+        let account = check(
+            &[
+                enter(0, 'a', 0),
+                enter(10, 'b', 1),
+                enter(20, 'c', 2),
+                leave(20, 30, 'c', 2),
+                leave(10, 50, 'b', 1),
+                enter(60, 'b', 1),
+                leave(60, 65, 'b', 1),
+                leave(0, 100, 'a', 0),
+            ],
+            &[
+                "+a",
+                "+b in a",
+                "+c in b",
+                "-c in b 10 self 10",
+                "-b in a 40 self 30",
+                "+b in a",
+                "-b in a 5 self 5",
+                "-a 100 self 55",
+            ],
+        );
+        let expected = Account {
+            entries: 4,
+            exits: 4,
+            ..Account::default()
+        };
+        assert_eq!(account, expected);
+    }
+
+    #[test]
+    fn durations_are_the_kernels_and_not_those_of_the_records() {
+        let mut exit = leave(1, 4, 'a', 0);
+        exit.timestamp_ns = 1_000;
+        check(&[enter(0, 'a', 0), exit], &["+a", "-a 3 self 3"]);
+    }
+
+    #[test]
+    fn calls_from_before_the_trace_have_a_duration_and_no_exact_self_time() {
+        let account = check(
+            &[
+                enter(100, 'c', 2),
+                leave(100, 110, 'c', 2),
+                leave(50, 120, 'b', 1),
+                enter(130, 'd', 1),
+                leave(130, 140, 'd', 1),
+                leave(10, 150, 'a', 0),
+            ],
+            &[
+                "+c",
+                "-c 10 self 10",
+                "-b from before 70 self <=60",
+                "+d",
+                "-d 10 self 10",
+                "-a from before 140 self <=60",
+            ],
+        );
+        assert_eq!(account.exits_without_entry, 2);
+    }
+
+    #[test]
+    fn calls_that_are_open_at_the_end_are_unfinished() {
+        let account = check(
+            &[
+                enter(0, 'a', 0),
+                enter(1, 'b', 1),
+                enter(2, 'c', 2),
+                leave(2, 3, 'c', 2),
+            ],
+            &[
+                "+a",
+                "+b in a",
+                "+c in b",
+                "-c in b 1 self 1",
+                "?b StillOpen",
+                "?a StillOpen",
+            ],
+        );
+        assert_eq!(account.open_at_end, 2);
+        assert_eq!(account.entries_without_exit, 0);
+    }
+
+    #[test]
+    fn a_trace_of_exits_only_has_self_times() {
+        check(
+            &[
+                leave(0, 5, 'z', 0),
+                leave(20, 30, 'c', 2),
+                leave(35, 45, 'c', 2),
+                leave(10, 50, 'b', 1),
+                leave(60, 65, 'b', 1),
+                leave(7, 100, 'a', 0),
+            ],
+            &[
+                // It began before the first record of the trace ended, so what was inside it may be missing.
+                "-z 5 self <=5",
+                "-c 10 self 10",
+                "-c 10 self 10",
+                "-b 40 self 20",
+                "-b 5 self 5",
+                "-a 93 self 48",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_trace_of_exits_only_doubts_calls_from_before_it() {
+        check(
+            &[
+                leave(20, 30, 'c', 2),
+                leave(31, 32, 'd', 2),
+                leave(10, 50, 'b', 1),
+                leave(0, 60, 'a', 0),
+            ],
+            &[
+                "-c 10 self <=10",
+                "-d 1 self 1",
+                "-b 40 self <=29",
+                "-a 60 self <=20",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_trace_of_exits_only_does_not_mix_two_tasks_of_one_pid() {
+        // `b` ran in a task that never returned from the call at depth 0; then its pid was given out again.
+        check(
+            &[
+                leave(0, 1, 'z', 0),
+                leave(10, 20, 'b', 1),
+                leave(110, 115, 'b', 1),
+                leave(100, 150, 'a', 0),
+                leave(200, 210, 'a', 0),
+            ],
+            &[
+                "-z 1 self <=1",
+                "-b 10 self 10",
+                "-b 5 self 5",
+                "-a 50 self <=50",
+                "-a 10 self 10",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_lost_exit_makes_the_calls_around_it_inexact() {
+        // The exit of `b` is lost, and its child `c` counts for `a`.
+        let account = check(
+            &[
+                enter(0, 'a', 0),
+                enter(10, 'b', 1),
+                enter(20, 'c', 2),
+                leave(20, 30, 'c', 2),
+                enter(60, 'd', 1),
+                leave(60, 65, 'd', 1),
+                leave(0, 100, 'a', 0),
+                enter(110, 'a', 0),
+                leave(110, 120, 'a', 0),
+            ],
+            &[
+                "+a",
+                "+b in a",
+                "+c in b",
+                "-c in b 10 self 10",
+                "?b ExitMissing",
+                "+d in a",
+                "-d in a 5 self 5",
+                "-a 100 self <=85",
+                "+a",
+                "-a 10 self 10",
+            ],
+        );
+        assert_eq!(account.entries_without_exit, 1);
+    }
+
+    #[test]
+    fn a_lost_entry_makes_the_calls_around_it_inexact() {
+        let account = check(
+            &[
+                enter(0, 'a', 0),
+                leave(10, 40, 'b', 1),
+                leave(0, 100, 'a', 0),
+            ],
+            &["+a", "-b in a from before 30 self <=30", "-a 100 self <=70"],
+        );
+        assert_eq!(account.exits_without_entry, 1);
+    }
+
+    #[test]
+    fn an_exit_of_another_function_ends_no_call() {
+        check(
+            &[
+                enter(0, 'a', 0),
+                enter(10, 'b', 1),
+                leave(20, 40, 'c', 1),
+                leave(0, 100, 'a', 0),
+            ],
+            &[
+                "+a",
+                "+b in a",
+                "?b ExitMissing",
+                "-c in a from before 20 self <=20",
+                "-a 100 self <=80",
+            ],
+        );
+    }
+
+    #[test]
+    fn an_exit_ends_the_calls_that_stand_open_inside_it() {
+        check(
+            &[
+                enter(0, 'a', 0),
+                enter(10, 'b', 1),
+                enter(20, 'c', 2),
+                leave(0, 100, 'a', 0),
+            ],
+            &[
+                "+a",
+                "+b in a",
+                "+c in b",
+                "?c ExitMissing",
+                "?b ExitMissing",
+                "-a 100 self <=100",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_jump_in_depth_is_no_contradiction() {
+        // Depth 1 belongs to another user of fgraph, whose calls are not in this trace.
+        check(
+            &[
+                enter(0, 'a', 0),
+                enter(10, 'c', 2),
+                leave(10, 40, 'c', 2),
+                leave(0, 100, 'a', 0),
+            ],
+            &["+a", "+c in a", "-c in a 30 self 30", "-a 100 self 70"],
+        );
+    }
+
+    #[test]
+    fn an_announced_loss_makes_the_open_calls_of_all_tasks_inexact() {
+        let (mut calls, mut log) = (Calls::default(), Log::default());
+        let before = [enter(0, 'a', 0), of(8, enter(1, 'b', 0))];
+        let after = [
+            enter(10, 'c', 1),
+            leave(10, 20, 'c', 1),
+            leave(0, 30, 'a', 0),
+            of(8, leave(1, 40, 'b', 0)),
+            enter(50, 'd', 0),
+            leave(50, 60, 'd', 0),
+        ];
+        before
+            .iter()
+            .for_each(|record| calls.record(record, &mut log));
+        calls.lost(Some(5));
+        calls.lost(None);
+        after
+            .iter()
+            .for_each(|record| calls.record(record, &mut log));
+        assert_eq!(
+            log.0,
+            [
+                "+a",
+                "+b",
+                "+c in a",
+                "-c in a 10 self 10",
+                "-a 30 self <=20",
+                "-b 39 self <=39",
+                "+d",
+                "-d 10 self 10",
+            ]
+        );
+        assert_eq!(
+            (calls.account().losses, calls.account().lost_records),
+            (2, 5)
+        );
+    }
+
+    #[test]
+    fn an_announced_loss_makes_a_trace_of_exits_only_begin_anew() {
+        let (mut calls, mut log) = (Calls::default(), Log::default());
+        calls.record(&leave(0, 10, 'a', 0), &mut log);
+        calls.record(&leave(20, 30, 'b', 0), &mut log);
+        calls.lost(None);
+        calls.record(&leave(60, 70, 'c', 1), &mut log);
+        calls.record(&leave(40, 80, 'd', 0), &mut log);
+        calls.record(&leave(90, 99, 'e', 0), &mut log);
+        assert_eq!(
+            log.0,
+            [
+                "-a 10 self <=10",
+                "-b 10 self 10",
+                "-c 10 self <=10",
+                "-d 40 self <=30",
+                "-e 9 self 9",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_full_shadow_stack_makes_the_open_calls_inexact() {
+        let account = check(
+            &[
+                enter(0, 'a', 0),
+                enter(1, 'b', 1),
+                overrun(3, leave(1, 9, 'b', 1)),
+                enter(10, 'c', 1),
+                overrun(3, leave(10, 11, 'c', 1)),
+                overrun(3, leave(0, 20, 'a', 0)),
+                enter(30, 'd', 0),
+                overrun(3, leave(30, 31, 'd', 0)),
+            ],
+            &[
+                "+a",
+                "+b in a",
+                "-b in a 8 self <=8",
+                "+c in a",
+                "-c in a 1 self 1",
+                "-a 20 self <=11",
+                "+d",
+                "-d 1 self 1",
+            ],
+        );
+        assert_eq!(account.most_overrun, 3);
+    }
+
+    #[test]
+    fn a_task_takes_its_stack_to_another_cpu() {
+        check(
+            &[
+                enter(0, 'a', 0),
+                on(1, enter(10, 'b', 1)),
+                of(9, enter(12, 'z', 0)),
+                on(1, leave(10, 20, 'b', 1)),
+                on(2, leave(0, 30, 'a', 0)),
+            ],
+            &[
+                "+a",
+                "+b in a",
+                "+z",
+                "-b in a 10 self 10",
+                "-a 30 self 20",
+                "?z StillOpen",
+            ],
+        );
+    }
+
+    #[test]
+    fn each_cpus_idle_task_has_a_stack_of_its_own() {
+        check(
+            &[
+                of(0, enter(0, 'a', 0)),
+                of(0, on(1, enter(1, 'a', 0))),
+                of(0, on(1, enter(2, 'b', 1))),
+                of(0, leave(0, 10, 'a', 0)),
+                of(0, on(1, leave(2, 12, 'b', 1))),
+                of(0, on(1, leave(1, 20, 'a', 0))),
+            ],
+            &[
+                "+a",
+                "+a",
+                "+b in a",
+                "-a 10 self 10",
+                "-b in a 10 self 10",
+                "-a 19 self 9",
+            ],
+        );
+    }
+
+    #[test]
+    fn an_interrupt_counts_as_a_child_of_what_it_interrupted() {
+        check(
+            &[
+                enter(0, 'a', 0),
+                enter(10, 'i', 1),
+                enter(11, 'j', 2),
+                leave(11, 15, 'j', 2),
+                leave(10, 20, 'i', 1),
+                leave(0, 50, 'a', 0),
+            ],
+            &[
+                "+a",
+                "+i in a",
+                "+j in i",
+                "-j in i 4 self 4",
+                "-i in a 10 self 6",
+                "-a 50 self 40",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_pid_that_is_given_out_again_starts_anew() {
+        check(
+            &[
+                enter(0, 'a', 0),
+                enter(1, 'b', 1),
+                enter(100, 'c', 0),
+                leave(100, 110, 'c', 0),
+            ],
+            &[
+                "+a",
+                "+b in a",
+                "?b ExitMissing",
+                "?a ExitMissing",
+                "+c",
+                "-c 10 self 10",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_no_kernel_writes_is_counted_and_left_out() {
+        let account = check(
+            &[
+                enter(0, 'a', MOST_DEPTH as u64),
+                enter(0, 'a', u64::MAX),
+                leave(0, 1, 'a', u64::MAX),
+                enter(0, 'b', 0),
+                leave(9, 5, 'b', 0),
+            ],
+            &["+b", "?b StillOpen"],
+        );
+        assert_eq!((account.too_deep, account.negative_durations), (3, 1));
+    }
+
+    #[test]
+    fn children_longer_than_their_caller_make_it_inexact() {
+        check(
+            &[
+                enter(0, 'a', 0),
+                on(1, enter(10, 'b', 1)),
+                on(1, leave(10, 99, 'b', 1)),
+                leave(0, 50, 'a', 0),
+            ],
+            &["+a", "+b in a", "-b in a 89 self 89", "-a 50 self <=0"],
+        );
+    }
+
+    #[test]
+    fn tasks_are_forgotten_beyond_the_bound_and_open_calls_of_the_quiet_ones_with_them() {
+        let (mut calls, mut log) = (Calls::default(), Log::default());
+        let tasks = i32::try_from(MOST_STACKS).expect("it is small");
+        for pid in 1..=tasks + 1 {
+            calls.record(&of(pid, enter(0, 'a', 0)), &mut log);
+        }
+        let forgotten = MOST_STACKS as u64 / 2;
+        assert_eq!(calls.account().open_when_forgotten, forgotten);
+        log.0.clear();
+        calls.record(&of(1, leave(0, 10, 'a', 0)), &mut log);
+        calls.record(&of(tasks, leave(0, 10, 'a', 0)), &mut log);
+        assert_eq!(log.0, ["-a from before 10 self <=10", "-a 10 self 10"]);
+        let account = calls.finish(&mut log);
+        assert_eq!(account.open_at_end, MOST_STACKS as u64 / 2);
+    }
+
+    #[test]
+    fn levels_are_bounded_too() {
+        let (mut calls, mut log) = (Calls::default(), Log::default());
+        for pid in 1..=2_000 {
+            calls.record(&of(pid, enter(0, 'a', MOST_DEPTH as u64 - 1)), &mut log);
+            assert!(calls.slots <= MOST_SLOTS + MOST_DEPTH);
+        }
+        let kept: usize = calls.stacks.iter().map(|stack| stack.slots.len()).sum();
+        assert_eq!(kept, calls.slots);
+        assert!(calls.account().open_when_forgotten > 0);
+    }
+}

@@ -223,3 +223,117 @@ impl Difference {
 fn float<T: TryInto<i128>>(value: T) -> f64 {
     value.try_into().map_or(f64::NAN, |value| value as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::functions::Functions;
+    use crate::made::{enter, leave, symbols};
+    use crate::report::FunctionStatistics;
+
+    /// A report of calls of functions that took so long.
+    fn report(calls: &[(char, u64)]) -> Report {
+        let symbols = symbols();
+        let mut statistics = FunctionStatistics::default();
+        for (name, duration) in calls {
+            statistics.record(&enter(0, *name, 0));
+            statistics.record(&leave(0, *duration, *name, 0));
+        }
+        statistics.finish(&mut Functions::new(&symbols))
+    }
+
+    fn sample(by: Measure) -> Difference {
+        let first = report(&[('a', 100), ('a', 100), ('b', 500), ('c', 7), ('d', 60)]);
+        let second = report(&[('a', 50), ('b', 501), ('c', 7), ('m', 80)]);
+        Difference::between(&first, &second, by)
+    }
+
+    fn names(difference: &Difference) -> String {
+        let names = difference.functions.iter().map(|row| row.name.as_str());
+        names.collect()
+    }
+
+    #[test]
+    fn the_largest_change_comes_first_by_any_measure() {
+        for (measure, order) in [
+            ("total", "amdbc"),
+            ("self", "amdbc"),
+            ("calls", "admbc"),
+            ("p50", "mdabc"),
+        ] {
+            let by = Measure::NAMES.iter().find(|(name, _)| *name == measure);
+            let difference = sample(by.expect("the measure has a name").1);
+            assert_eq!(names(&difference), order, "by {measure}");
+        }
+    }
+
+    #[test]
+    fn changes_are_absolute_and_relative() {
+        let difference = sample(Measure::Total);
+        let (first, new) = (&difference.functions[0], &difference.functions[1]);
+        let expected = Change {
+            first: Some(200),
+            second: Some(50),
+            absolute: Some(-150),
+            relative: Some(-0.75),
+        };
+        assert_eq!(first.total_ns, expected);
+        assert_eq!(first.calls.absolute, Some(-1));
+        assert_eq!(first.p50_ns.relative, Some(-0.5));
+        let expected = Change {
+            first: None,
+            second: Some(80),
+            absolute: Some(80),
+            relative: None,
+        };
+        assert_eq!(
+            (new.presence, new.total_ns),
+            (Presence::SecondOnly, expected)
+        );
+    }
+
+    #[test]
+    fn a_function_without_a_median_has_no_change_of_it() {
+        let mut first = FunctionStatistics::default();
+        first.record(&enter(0, 'a', 0));
+        let symbols = symbols();
+        let first = first.finish(&mut Functions::new(&symbols));
+        let difference = Difference::between(&first, &report(&[('a', 5)]), Measure::P50);
+        let change = difference.functions[0].p50_ns;
+        assert_eq!((change.first, change.second), (None, Some(5)));
+        assert_eq!((change.absolute, change.relative), (None, None));
+    }
+
+    #[test]
+    fn the_table_tells_new_and_gone_functions() {
+        let mut table = Vec::new();
+        sample(Measure::Total).write_table(&mut table);
+        let expected = "\
+Calls             Total              Self               P50            Function
+   -1  -50.0 %  -150 ns  -75.0 %  -150 ns  -75.0 %   -50 ns   -50.0 %  a
+   +1      new   +80 ns      new   +80 ns      new   +80 ns       new  m [test]
+   -1     gone   -60 ns     gone   -60 ns     gone   -60 ns      gone  d
+    0  +0.0 %     +1 ns  +0.2 %     +1 ns  +0.2 %      +1 ns   +0.2 %  b
+    0  +0.0 %      0 ns  +0.0 %      0 ns  +0.0 %       0 ns   +0.0 %  c
+";
+        let table = String::from_utf8(table).expect("it is ASCII");
+        let words = |text: &str| -> Vec<Vec<String>> {
+            text.lines()
+                .map(|line| line.split_whitespace().map(str::to_owned).collect())
+                .collect()
+        };
+        assert_eq!(words(&table), words(expected));
+    }
+
+    #[test]
+    fn a_difference_is_the_same_after_json() {
+        let difference = sample(Measure::SelfTime);
+        let text = serde_json::to_string(&difference).expect("it can be written");
+        assert!(
+            text.starts_with(r#"{"by":"self_time","functions":[{"name":"a""#),
+            "{text}"
+        );
+        let read: Difference = serde_json::from_str(&text).expect("it can be read");
+        assert_eq!(read, difference);
+    }
+}

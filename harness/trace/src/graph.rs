@@ -650,3 +650,187 @@ fn task_of(key: u64) -> Option<Task> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::made::{enter, leave, of, symbols};
+
+    fn add_all(mut graph: CallGraph, records: &[Record<'_>]) -> Graph {
+        for record in records {
+            graph.record(record);
+        }
+        let tasks = SavedCmdlines::parse(b"7 first\n");
+        graph.finish(&mut Functions::new(&symbols()), &tasks)
+    }
+
+    fn folded(graph: &Graph) -> Vec<String> {
+        let mut out = Vec::new();
+        graph.write_folded(&mut out);
+        let text = String::from_utf8(out).expect("it is ASCII");
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn tree(graph: &Graph) -> String {
+        let mut out = Vec::new();
+        graph.write_tree(&mut out);
+        String::from_utf8(out).expect("it is ASCII")
+    }
+
+    /// `a` calls `c`, and `b` calls `c` twice; `c` calls `d` once for `a`.
+    fn sample() -> Vec<Record<'static>> {
+        vec![
+            enter(0, 'a', 0),
+            enter(10, 'c', 1),
+            enter(20, 'd', 2),
+            leave(20, 25, 'd', 2),
+            leave(10, 50, 'c', 1),
+            leave(0, 100, 'a', 0),
+            enter(200, 'b', 0),
+            enter(210, 'c', 1),
+            leave(210, 217, 'c', 1),
+            enter(220, 'c', 1),
+            leave(220, 223, 'c', 1),
+            leave(200, 300, 'b', 0),
+        ]
+    }
+
+    #[test]
+    fn paths_are_folded_by_self_time() {
+        let graph = add_all(CallGraph::default(), &sample());
+        assert_eq!(
+            folded(&graph),
+            ["a 60", "a;c 35", "a;c;d 5", "b 90", "b;c 10"]
+        );
+        assert!(!graph.has_others);
+        let sum: u64 = graph.nodes.iter().map(|node| node.counts.self_ns).sum();
+        assert_eq!(
+            sum, 200,
+            "self times add up to the outermost calls' durations"
+        );
+    }
+
+    #[test]
+    fn the_tree_has_counts_and_the_longest_first() {
+        let graph = add_all(CallGraph::default(), &sample());
+        let expected = "     \
+Calls         Total         Self   Function
+         1        100 ns        60 ns   a
+         1         40 ns        35 ns     c
+         1          5 ns         5 ns       d
+         1        100 ns        90 ns   b
+         2         10 ns        10 ns     c
+";
+        assert_eq!(tree(&graph), expected);
+    }
+
+    #[test]
+    fn callers_and_callees_of_a_function_are_added_up() {
+        let graph = add_all(CallGraph::default(), &sample());
+        let callees = graph.callees(&Glob::new("c")).expect("it was called");
+        assert_eq!(folded(&callees), ["c 45", "c;d 5"]);
+        assert_eq!(callees.nodes[0].counts.calls, 3);
+        let callers = graph.callers(&Glob::new("c")).expect("it was called");
+        assert_eq!(folded(&callers), ["c 45", "c;a 35", "c;b 10"]);
+        let counts: Vec<_> = callers
+            .nodes
+            .iter()
+            .map(|node| (callers.name(node), node.counts.calls, node.counts.total_ns))
+            .collect();
+        assert_eq!(counts, [("c", 3, 50), ("a", 1, 40), ("b", 2, 10)]);
+        assert_eq!(graph.callers(&Glob::new("x")), None);
+        assert_eq!(graph.callees(&Glob::new("x")), None);
+    }
+
+    #[test]
+    fn a_function_that_calls_itself_is_its_own_caller() {
+        let graph = add_all(
+            CallGraph::default(),
+            &[
+                enter(0, 'a', 0),
+                enter(10, 'a', 1),
+                leave(10, 30, 'a', 1),
+                leave(0, 50, 'a', 0),
+            ],
+        );
+        let callees = graph.callees(&Glob::new("a")).expect("it was called");
+        assert_eq!(folded(&callees), ["a 30", "a;a 20"]);
+        let callers = graph.callers(&Glob::new("a")).expect("it was called");
+        assert_eq!(folded(&callers), ["a 50", "a;a 20"]);
+    }
+
+    #[test]
+    fn each_task_has_a_tree_of_its_own_when_asked_for() {
+        let mut records = sample();
+        records.push(of(8, enter(400, 'd', 0)));
+        records.push(of(8, leave(400, 401, 'd', 0)));
+        records.push(of(0, enter(500, 'e', 0)));
+        records.push(of(0, leave(500, 502, 'e', 0)));
+        let graph = add_all(CallGraph::new(Grouping::ByTask), &records);
+        assert_eq!(folded(&graph)[..2], ["first-7;a 60", "first-7;a;c 35"]);
+        assert_eq!(folded(&graph)[5..], ["<...>-8;d 1", "<idle>-0;e 2"]);
+    }
+
+    #[test]
+    fn paths_whose_begin_was_not_seen_are_told_apart() {
+        let graph = add_all(
+            CallGraph::default(),
+            &[
+                enter(10, 'c', 2),
+                leave(10, 20, 'c', 2),
+                leave(0, 30, 'b', 1),
+                enter(40, 'd', 1),
+            ],
+        );
+        assert_eq!(
+            folded(&graph),
+            ["[callers not seen];c 10", "[callers not seen];b 20"]
+        );
+        let text = tree(&graph);
+        assert!(text.contains("20 ns*    b\n"), "{text}");
+        assert!(text.contains("d /* 1 not seen to end */\n"), "{text}");
+        assert!(text.ends_with("are not in the trace\n"), "{text}");
+    }
+
+    #[test]
+    fn a_trace_of_exits_only_has_its_paths() {
+        let exits: Vec<_> = sample()
+            .into_iter()
+            .filter(|record| {
+                matches!(
+                    record.event,
+                    deferinit_ftrace::record::Event::FuncgraphExit { .. }
+                )
+            })
+            .collect();
+        let graph = add_all(CallGraph::default(), &exits);
+        let mut lines = folded(&graph);
+        lines.sort();
+        assert_eq!(lines, ["a 60", "a;c 35", "a;c;d 5", "b 90", "b;c 10"]);
+    }
+
+    #[test]
+    fn more_paths_than_are_told_apart_stand_together_below_their_callers() {
+        let graph = add_all(CallGraph::default().with_most_nodes(2), &sample());
+        assert!(graph.has_others);
+        assert_eq!(
+            folded(&graph),
+            ["a 60", "a;c 35", "a;c;[other] 5", "[other] 100"]
+        );
+        let others = graph.nodes.last().expect("there are nodes");
+        // Its own total is that of `b`; the calls of `c` are inside of it.
+        assert_eq!((others.counts.total_ns, others.counts.calls), (100, 3));
+        let sum: u64 = graph.nodes.iter().map(|node| node.counts.self_ns).sum();
+        assert_eq!(sum, 200);
+    }
+
+    #[test]
+    fn a_graph_is_the_same_after_json() {
+        let graph = add_all(CallGraph::default(), &sample());
+        let text = serde_json::to_string(&graph).expect("it can be written");
+        let node = r#"{"name":1,"parent":0,"calls":1,"total_ns":40,"self_ns":35,"#;
+        assert!(text.contains(node), "{text}");
+        let read: Graph = serde_json::from_str(&text).expect("it can be read");
+        assert_eq!(read, graph);
+    }
+}

@@ -30,4 +30,6 @@ pub mod task;
 
 mod addresses;
 mod histogram;
+#[cfg(test)]
+mod made;
 mod text;

@@ -429,3 +429,168 @@ pub(crate) fn write_columns<const COUNT: usize>(
         write(cells.each_ref().map(String::as_str), name);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::made::{enter, leave, of, symbols};
+
+    fn statistics(records: &[Record<'_>]) -> FunctionStatistics {
+        let mut statistics = FunctionStatistics::default();
+        for record in records {
+            statistics.record(record);
+        }
+        statistics
+    }
+
+    fn report(records: &[Record<'_>]) -> Report {
+        statistics(records).finish(&mut Functions::new(&symbols()))
+    }
+
+    fn names(report: &Report) -> String {
+        report
+            .functions
+            .iter()
+            .map(|row| row.name.as_str())
+            .collect()
+    }
+
+    /// `a` calls `m`, several times; `c` is never seen to end, and the start of `b` not seen.
+    fn sample() -> Vec<Record<'static>> {
+        let mut records = vec![leave(0, 5, 'z', 0)];
+        for turn in 0..100 {
+            let at = 1_000 * (turn + 1);
+            records.extend([
+                enter(at, 'a', 0),
+                enter(at + 1, 'm', 1),
+                leave(at + 1, at + 2 + turn, 'm', 1),
+                leave(at, at + 200, 'a', 0),
+            ]);
+        }
+        records.extend([leave(10, 200_000, 'b', 1), enter(200_001, 'c', 0)]);
+        records
+    }
+
+    #[test]
+    fn a_row_has_all_of_a_functions_calls() {
+        let report = report(&sample());
+        let row = |name: &str| {
+            let found = report.functions.iter().find(|row| row.name == name);
+            found.cloned().expect("the function was called")
+        };
+        let expected = FunctionRow {
+            name: "m".to_owned(),
+            module: Some("test".to_owned()),
+            calls: 100,
+            total_ns: 5050,
+            self_ns: 5050,
+            self_inexact_ns: 0,
+            min_ns: Some(1),
+            avg_ns: Some(50),
+            p50_ns: Some(50),
+            p99_ns: Some(99),
+            max_ns: Some(100),
+            calls_without_entry: 0,
+            incomplete_calls: 0,
+        };
+        assert_eq!(row("m"), expected);
+        assert_eq!((row("a").total_ns, row("a").self_ns), (20_000, 14_950));
+        let unseen = row("b");
+        assert_eq!((unseen.calls, unseen.calls_without_entry), (1, 1));
+        assert_eq!(unseen.self_inexact_ns, unseen.self_ns);
+        let open = row("c");
+        assert_eq!((open.calls, open.incomplete_calls), (0, 1));
+        let durations = [
+            open.min_ns,
+            open.avg_ns,
+            open.p50_ns,
+            open.p99_ns,
+            open.max_ns,
+        ];
+        assert_eq!(durations, [None; 5]);
+    }
+
+    #[test]
+    fn functions_are_sorted_by_any_column_and_filtered_by_name() {
+        let mut report = report(&sample());
+        for (column, order) in [
+            ("name", "abcmz"),
+            ("calls", "ambzc"),
+            ("total", "bamzc"),
+            ("self", "bamzc"),
+            ("min", "bazmc"),
+            ("avg", "bamzc"),
+            ("p50", "bamzc"),
+            ("p99", "bamzc"),
+            ("max", "bamzc"),
+            ("incomplete", "cabmz"),
+        ] {
+            let by = Column::NAMES.iter().find(|(name, _)| *name == column);
+            report.sort(by.expect("the column has a name").1);
+            assert_eq!(names(&report), order, "by {column}");
+        }
+        report.retain(&Glob::new("[a-m]"));
+        assert_eq!(names(&report), "cabm");
+    }
+
+    #[test]
+    fn the_table_marks_what_is_not_exact() {
+        let mut report = report(&sample());
+        report.sort(Column::Name);
+        let mut table = Vec::new();
+        report.write_table(&mut table);
+        let expected = "\
+Calls       Total        Self          Min         Avg         P50         P99         Max  Incomplete  Function
+  100   20.000 us   14.950 us       200 ns      200 ns      200 ns      200 ns      200 ns           -  a
+    1  199.990 us  199.990 us*  199.990 us  199.990 us  199.990 us  199.990 us  199.990 us           -  b
+    0        0 ns        0 ns            -           -           -           -           -           1  c
+  100    5.050 us    5.050 us         1 ns       50 ns       50 ns       99 ns      100 ns           -  m [test]
+    1        5 ns        5 ns*        5 ns        5 ns        5 ns        5 ns        5 ns           -  z [test]
+* at most: records inside some of these calls are not in the trace
+";
+        assert_eq!(String::from_utf8_lossy(&table), expected);
+    }
+
+    #[test]
+    fn a_report_is_the_same_after_json() {
+        let report = report(&sample());
+        let text = serde_json::to_string(&report).expect("it can be written");
+        assert!(text.contains(r#""name":"m","module":"test","calls":100,"total_ns":5050"#));
+        let read: Report = serde_json::from_str(&text).expect("it can be read");
+        assert_eq!(read, report);
+    }
+
+    #[test]
+    fn parts_by_task_merge_to_the_whole() {
+        let mut whole = sample();
+        let other: Vec<_> = sample()
+            .into_iter()
+            .map(|record| of(8, record))
+            .chain([
+                of(8, enter(300_000, 'y', 1)),
+                of(8, leave(300_000, 300_007, 'y', 1)),
+            ])
+            .collect();
+        let (mut first, second) = (statistics(&whole), statistics(&other));
+        first.merge(second);
+        whole.extend(other);
+        whole.sort_by_key(|record| record.timestamp_ns);
+        let symbols = symbols();
+        assert_eq!(
+            first.finish(&mut Functions::new(&symbols)),
+            statistics(&whole).finish(&mut Functions::new(&symbols))
+        );
+    }
+
+    #[test]
+    fn addresses_in_one_function_are_one_row() {
+        let mut second = leave(20, 30, 'a', 0);
+        if let deferinit_ftrace::record::Event::FuncgraphExit { function, .. } = &mut second.event {
+            *function += 8;
+        }
+        let report = report(&[enter(0, 'a', 0), leave(0, 10, 'a', 0), second]);
+        assert_eq!(report.functions.len(), 1);
+        assert_eq!(report.functions[0].calls, 2);
+        assert_eq!(report.functions[0].p99_ns, Some(10));
+    }
+}

@@ -639,3 +639,349 @@ fn indent(depth: u64, out: &mut Vec<u8>) {
 fn signed(depth: u64) -> i64 {
     i64::try_from(depth).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::glob::Glob;
+    use crate::made::{address, enter, leave, of, on, overrun, print, returning, symbols};
+
+    /// Replays records, each with the one that follows on its CPU.
+    fn replay(
+        records: &[Record<'_>],
+        selection: Selection,
+        change: impl for<'a> FnOnce(KernelReplay<'a>) -> KernelReplay<'a>,
+    ) -> String {
+        let symbols = symbols();
+        let tasks = SavedCmdlines::parse(b"7 first\n8 second-task\n");
+        let functions = Functions::new(&symbols);
+        let mut replay = change(KernelReplay::new(functions, &tasks, 2, selection));
+        let mut out = Vec::new();
+        for (place, record) in records.iter().enumerate() {
+            let following = records[place + 1..]
+                .iter()
+                .find(|next| next.cpu == record.cpu);
+            let mut render = |_: &Record<'_>, out: &mut Vec<u8>| out.extend(b"event: x=1");
+            replay.record(record, following, &mut render, &mut out);
+        }
+        String::from_utf8(out).expect("it is ASCII")
+    }
+
+    #[track_caller]
+    fn check(records: &[Record<'_>], expected: &str) {
+        let text = replay(records, Selection::default(), |replay| replay);
+        assert_eq!(text, expected);
+    }
+
+    #[track_caller]
+    fn check_selected(selection: Selection, expected: &str) {
+        assert_eq!(replay(&nested(), selection, |replay| replay), expected);
+    }
+
+    /// `a` with a leaf `b`, and `c` with a leaf `m`.
+    fn nested() -> Vec<Record<'static>> {
+        vec![
+            enter(0, 'a', 0),
+            enter(1_000, 'b', 1),
+            leave(1_000, 1_500, 'b', 1),
+            enter(2_000, 'c', 1),
+            enter(3_000, 'm', 2),
+            leave(3_000, 15_345, 'm', 2),
+            leave(2_000, 20_000, 'c', 1),
+            leave(0, 1_200_000, 'a', 0),
+        ]
+    }
+
+    #[test]
+    fn calls_are_written_as_the_kernel_does() {
+        check(
+            &nested(),
+            " \
+0)               |  a() {
+ 0)   0.500 us    |    b();
+ 0)               |    c() {
+ 0) + 12.345 us   |      m [test]();
+ 0) + 18.000 us   |    }
+ 0) # 1200.000 us |  }
+",
+        );
+    }
+
+    #[test]
+    fn durations_have_the_kernels_marks_and_seven_digits() {
+        for (duration, expected) in [
+            (0, "  0.000 us    |  "),
+            (10_000, "  10.000 us   |  "),
+            (10_001, "+ 10.001 us   |  "),
+            (100_001, "! 100.001 us  |  "),
+            (1_000_001, "# 1000.001 us |  "),
+            (12_345_678, "* 12345.67 us |  "),
+            (123_456_789, "@ 123456.7 us |  "),
+            (1_234_567_890, "$ 1234567 us  |  "),
+            (123_456_789_012, "$ 123456789 us |  "),
+        ] {
+            check(
+                &[enter(0, 'a', 0), leave(0, duration, 'a', 0)],
+                &format!(" 0) {expected}a();\n"),
+            );
+        }
+    }
+
+    #[test]
+    fn an_end_without_its_start_names_the_function() {
+        check(
+            &[
+                leave(0, 500, 'a', 1),
+                enter(600, 'b', 1),
+                enter(700, 'c', 2),
+                leave(600, 800, 'd', 1),
+            ],
+            " \
+0)   0.500 us    |    } /* a */
+ 0)               |    b() {
+ 0)               |      c() {
+ 0)   0.200 us    |    } /* d */
+",
+        );
+    }
+
+    #[test]
+    fn another_task_on_a_cpu_has_a_block_and_makes_no_leaf() {
+        // The kernel remembers one function for each depth of a CPU, whatever task it was in.
+        check(
+            &[
+                enter(0, 'a', 0),
+                of(8, enter(1, 'a', 0)),
+                on(1, of(0, enter(2, 'b', 0))),
+                of(8, leave(1, 1_000, 'a', 0)),
+                leave(0, 2_000, 'a', 0),
+            ],
+            " \
+0)               |  a() {
+ ------------------------------------------
+ 0)    first-7     =>   second--8   \n ------------------------------------------
+
+ 0)   0.999 us    |  a();
+ 1)               |  b() {
+ ------------------------------------------
+ 0)   second--8    =>    first-7    \n ------------------------------------------
+
+ 0)   2.000 us    |  } /* a */
+",
+        );
+    }
+
+    #[test]
+    fn events_are_comments_at_the_depth_of_the_calls() {
+        check(
+            &[
+                print(0, "before"),
+                enter(1, 'a', 0),
+                enter(2, 'b', 1),
+                print(3, "in b"),
+                leave(2, 4, 'b', 1),
+                print(5, "in a"),
+            ],
+            " \
+0)               |  /* before */
+ 0)               |  a() {
+ 0)               |    b() {
+ 0)               |      /* in b */
+ 0)   0.002 us    |    }
+ 0)               |  /* in a */
+",
+        );
+    }
+
+    #[test]
+    fn what_calls_returned_is_written_as_the_kernel_does() {
+        let columns = Columns {
+            retval: true,
+            ..Columns::default()
+        };
+        for (value, decimal, hex) in [
+            (0, "0x0", "0x0"),
+            (0x202, "0x202", "0x202"),
+            (-1, "-1", "0xffffffffffffffff"),
+            (-4095, "-4095", "0xfffffffffffff001"),
+            (-4096, "0xfffffffffffff000", "0xfffffffffffff000"),
+            (0xffff_fff0, "-16", "0xfffffff0"),
+            (0x8000_0000, "0x80000000", "0x80000000"),
+        ] {
+            for (retval_hex, text) in [(false, decimal), (true, hex)] {
+                let records = [
+                    enter(0, 'a', 0),
+                    enter(1, 'b', 1),
+                    returning(value, leave(1, 2, 'b', 1)),
+                    returning(value, leave(0, 3, 'a', 0)),
+                ];
+                let columns = Columns {
+                    retval_hex,
+                    ..columns
+                };
+                let written = replay(&records, Selection::default(), |replay| {
+                    replay.with_columns(columns)
+                });
+                let expected = format!(
+                    " 0)               |  a() {{\n 0)   0.001 us    |    b(); /* ret={text} */\n \
+                     0)   0.003 us    |  }} /* a ret={text} */\n"
+                );
+                assert_eq!(written, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn all_columns_are_written_as_the_kernel_does() {
+        let columns = Columns {
+            abstime: true,
+            proc: true,
+            tail: true,
+            overhead: false,
+            overrun: true,
+            ..Columns::default()
+        };
+        let records = [
+            enter(1_000_000_000, 'a', 0),
+            enter(1_000_001_000, 'b', 1),
+            print(1_000_001_500, "text"),
+            leave(0, 1_000_002_999, 'b', 1),
+            overrun(4, leave(0, 2_000_000, 'a', 0)),
+        ];
+        let written = replay(&records, Selection::default(), |replay| {
+            replay.with_columns(columns)
+        });
+        let expected = "    \
+1.000000 |   0)    first-7     |               |  a() {
+    1.000001 |   0)    first-7     |               |    b() {
+    1.000001 |   0)    first-7     |               |      /* text */
+    1.000002 |   0)    first-7     |   1000002 us  |    } /* b */
+ (Overruns: 0)
+    0.002000 |   0)    first-7     |   2000.000 us |  } /* a */
+ (Overruns: 4)
+";
+        assert_eq!(written, expected);
+        let symbols = symbols();
+        let tasks = SavedCmdlines::default();
+        let replay = KernelReplay::new(Functions::new(&symbols), &tasks, 2, Selection::default());
+        let mut header = Vec::new();
+        replay.header(&mut header);
+        let expected = "\
+# tracer: function_graph
+#
+# CPU  DURATION                  FUNCTION CALLS
+# |     |   |                     |   |   |   |
+";
+        assert_eq!(String::from_utf8_lossy(&header), expected);
+    }
+
+    #[test]
+    fn interrupts_have_arrows_when_their_place_is_told() {
+        let records = [
+            enter(0, 'a', 0),
+            enter(1, 'i', 1),
+            leave(1, 2, 'i', 1),
+            leave(0, 3, 'a', 0),
+        ];
+        let written = replay(&records, Selection::default(), |replay| {
+            replay.with_irq_text(address('i')..address('j'))
+        });
+        let expected = " \
+0)               |  a() {
+ 0)   ==========> |
+ 0)   0.001 us    |    i();
+ 0)   <========== |
+ 0)   0.003 us    |  }
+";
+        assert_eq!(written, expected);
+    }
+
+    #[test]
+    fn losses_are_told_and_colours_put_around() {
+        let symbols = symbols();
+        let tasks = SavedCmdlines::default();
+        let functions = Functions::new(&symbols);
+        let palette = Palette {
+            function: "<f>",
+            long: "<l>",
+            comment: "<c>",
+            reset: "</>",
+        };
+        let mut replay =
+            KernelReplay::new(functions, &tasks, 130, Selection::default()).with_palette(palette);
+        let mut out = Vec::new();
+        replay.lost(1, Some(17), &mut out);
+        replay.lost(2, None, &mut out);
+        let records = [enter(0, 'a', 0), leave(0, 20_000, 'a', 0)];
+        replay.record(&records[0], Some(&records[1]), &mut |_, _| (), &mut out);
+        replay.record(&records[1], None, &mut |_, _| (), &mut out);
+        replay.record(&print(1, "x"), None, &mut |_, _| (), &mut out);
+        let expected = "\
+CPU:1 [LOST 17 EVENTS]
+CPU:2 [LOST EVENTS]
+   0) <l>+ 20.000 us </>  |  <f>a</>();
+   0)               |  <c>/* x */</>
+";
+        assert_eq!(String::from_utf8_lossy(&out), expected);
+    }
+
+    #[test]
+    fn a_selected_function_is_written_with_what_it_called() {
+        let selection = |name| Selection {
+            functions: Some(Glob::new(name)),
+            ..Selection::default()
+        };
+        check_selected(
+            selection("c"),
+            " 0)               |  c() {\n 0) + 12.345 us   |    m [test]();\n 0) + 18.000 us   |  }\n",
+        );
+        check_selected(selection("b"), " 0)   0.500 us    |  b();\n");
+        check_selected(selection("x"), "");
+    }
+
+    #[test]
+    fn a_least_duration_leaves_the_ends_of_long_calls() {
+        check_selected(
+            Selection {
+                min_duration_ns: 12_345,
+                ..Selection::default()
+            },
+            " \
+0) + 12.345 us   |      m [test]();
+ 0) + 18.000 us   |    } /* c */
+ 0) # 1200.000 us |  } /* a */
+",
+        );
+    }
+
+    #[test]
+    fn depth_time_cpu_and_task_select() {
+        check_selected(
+            Selection {
+                max_depth: Some(1),
+                ..Selection::default()
+            },
+            " 0)               |  a() {\n 0) # 1200.000 us |  }\n",
+        );
+        check_selected(
+            Selection {
+                from_ns: Some(2_000),
+                until_ns: Some(15_345),
+                ..Selection::default()
+            },
+            " 0)               |    c() {\n 0)               |      m [test]() {\n",
+        );
+        for selection in [
+            Selection {
+                cpu: Some(1),
+                ..Selection::default()
+            },
+            Selection {
+                pid: Some(8),
+                ..Selection::default()
+            },
+        ] {
+            check_selected(selection, "");
+        }
+    }
+}

@@ -74,6 +74,9 @@ struct Waiting {
     written: u32,
     /// The open calls that were written already, outermost first.
     around: Vec<Level>,
+    /// Where the calls begin that have ended and may be found to be inside one whose entry was not seen: depth and
+    /// place, deepest last, each depth once.
+    unclaimed: Vec<(u16, usize)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -203,13 +206,17 @@ impl CallSink for Lines<'_> {
         }
         task.pid = entry.task.pid();
         self.make_room(task);
+        let depth = depth(entry.depth);
+        if task.unclaimed.last().is_some_and(|(last, _)| *last > depth) {
+            task.claim(depth, task.calls.len());
+        }
         let place = u32::try_from(task.calls.len()).unwrap_or(NOWHERE);
         task.calls.push(WaitingCall {
             entered_ns: entry.timestamp_ns,
             duration_ns: None,
             self_ns: 0,
             number: u32::try_from(number).unwrap_or_default(),
-            depth: depth(entry.depth),
+            depth,
             self_is_exact: true,
             in_interrupt: entry.flags & HARD_INTERRUPT != 0,
             note: Note::None,
@@ -246,6 +253,7 @@ impl CallSink for Lines<'_> {
             waiting.self_ns = call.self_ns;
             waiting.self_is_exact = call.self_is_exact;
         }
+        task.claim(depth(call.depth), place);
         if place == 0 || around.is_none() {
             self.write(task);
         }
@@ -266,6 +274,22 @@ impl CallSink for Lines<'_> {
 
     fn forgotten(&mut self, _task: Task, mut kept: Waiting) {
         self.write(&mut kept);
+    }
+}
+
+impl Waiting {
+    /// Takes a call that ended at a depth, and those that ended deeper since the last one at this depth or above. Gives
+    /// the place where it must stand to be before them; `place` if there is none.
+    #[inline]
+    fn claim(&mut self, depth: u16, place: usize) -> usize {
+        let mut first = place;
+        while let Some((_, start)) = self.unclaimed.pop_if(|(deeper, _)| *deeper > depth) {
+            first = first.min(start);
+        }
+        if self.unclaimed.last().is_none_or(|(last, _)| *last < depth) {
+            self.unclaimed.push((depth, first));
+        }
+        first
     }
 }
 
@@ -310,14 +334,8 @@ impl Lines<'_> {
             return self.write_alone(&line, task);
         }
         self.make_room(task);
-        // The calls inside it stand at the end of the list, and none of them is open.
-        let inside = task
-            .calls
-            .iter()
-            .rev()
-            .take_while(|waiting| waiting.depth > line.depth)
-            .count();
-        task.calls.insert(task.calls.len() - inside, line);
+        let place = task.claim(line.depth, task.calls.len());
+        task.calls.insert(place, line);
         self.waiting += 1;
         if call.start == Start::NotRecorded && call.depth == 0 {
             self.write(task);
@@ -377,6 +395,7 @@ impl Lines<'_> {
             task.calls = calls;
         }
         task.around = open;
+        task.unclaimed.clear();
         task.written = task.written.wrapping_add(1);
     }
 
@@ -491,4 +510,266 @@ fn push_microseconds(out: &mut Vec<u8>, ns: u64, width: usize) {
 
 fn depth(depth: usize) -> u16 {
     u16::try_from(depth).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::glob::Glob;
+    use crate::made::{enter, leave, of, on, symbols};
+
+    fn replay(records: &[Record<'_>], selection: Selection) -> String {
+        let symbols = symbols();
+        let mut replay = LocalReplay::new(Functions::new(&symbols), selection);
+        let mut out = Vec::new();
+        for record in records {
+            replay.record(record, &mut out);
+        }
+        let account = replay.finish(&mut out);
+        assert_eq!((account.entries + account.exits) as usize, records.len());
+        String::from_utf8(out).expect("it is ASCII")
+    }
+
+    /// Compares the words of each line: bars are words.
+    #[track_caller]
+    fn check(records: &[Record<'_>], expected: &[&str]) {
+        assert_eq!(words(&replay(records, Selection::default())), expected);
+    }
+
+    fn words(text: &str) -> Vec<String> {
+        text.lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect()
+    }
+
+    fn nested() -> Vec<Record<'static>> {
+        vec![
+            enter(1_000, 'a', 0),
+            enter(3_000, 'b', 1),
+            leave(3_000, 3_500, 'b', 1),
+            enter(4_000, 'c', 1),
+            enter(5_000, 'm', 2),
+            leave(5_000, 17_345, 'm', 2),
+            leave(4_000, 22_000, 'c', 1),
+            leave(1_000, 1_201_000, 'a', 0),
+        ]
+    }
+
+    #[test]
+    fn a_call_stands_before_those_inside_it_with_its_times() {
+        let text = replay(&nested(), Selection::default());
+        let expected = "         \
+0.000       1200.000       1181.500        7 a
+         2.000          0.500          0.500        7 |  b
+         3.000         18.000          5.655        7 |  c
+         4.000         12.345         12.345        7 |  |  m [test]
+";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn the_heading_is_above_its_columns() {
+        let symbols = symbols();
+        let replay = LocalReplay::new(Functions::new(&symbols), Selection::default());
+        let mut header = Vec::new();
+        replay.header(&mut header);
+        let header = String::from_utf8(header).expect("it is ASCII");
+        let heading = header.lines().last().expect("there are lines");
+        let text = self::replay(&nested(), Selection::default());
+        let line = text.lines().next().expect("there are lines");
+        for (name, value) in [
+            ("Entry", "0.000"),
+            ("Duration", "1200.000"),
+            ("Local", "1181.500"),
+            ("Pid", " 7"),
+        ] {
+            let end = |line: &str, part: &str| line.find(part).map(|at| at + part.len());
+            assert_eq!(end(heading, name), end(line, value), "{name}");
+        }
+        assert_eq!(heading.find("Trace"), line.find('a'));
+    }
+
+    #[test]
+    fn what_was_not_seen_is_marked() {
+        check(
+            &[
+                enter(10_000, 'c', 2),
+                leave(10_000, 11_000, 'c', 2),
+                leave(4_000, 12_000, 'b', 1),
+                enter(13_000, 'd', 1),
+                enter(14_000, 'e', 2),
+                leave(15_000, 16_000, 'f', 2),
+                enter(17_000, 'g', 1),
+            ],
+            &[
+                "0.000 1.000 1.000 7 c",
+                "-6.000 8.000 7.000* 7 b /* start not seen */",
+                "3.000 - - 7 d /* end not seen */",
+                "4.000 - - 7 | e /* end not seen */",
+                "5.000 1.000 1.000* 7 | f /* start not seen */",
+                "7.000 - - 7 g /* end not seen */",
+            ],
+        );
+    }
+
+    #[test]
+    fn tasks_do_not_mix_and_are_written_as_they_end() {
+        check(
+            &[
+                enter(0, 'a', 0),
+                of(8, enter(1_000, 'b', 0)),
+                on(1, enter(2_000, 'c', 1)),
+                of(8, leave(1_000, 3_000, 'b', 0)),
+                on(1, leave(2_000, 4_000, 'c', 1)),
+                leave(0, 5_000, 'a', 0),
+            ],
+            &[
+                "1.000 2.000 2.000 8 b",
+                "0.000 5.000 3.000 7 a",
+                "2.000 2.000 2.000 7 | c",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_trace_of_exits_only_has_its_tree() {
+        check(
+            &[
+                leave(0, 1_000, 'z', 0),
+                leave(4_000, 5_000, 'c', 2),
+                leave(6_000, 7_000, 'd', 2),
+                leave(3_000, 8_000, 'b', 1),
+                leave(9_000, 9_500, 'b', 1),
+                leave(2_000, 10_000, 'a', 0),
+                leave(11_000, 12_000, 'b', 1),
+            ],
+            &[
+                "-1.000 1.000 1.000* 7 z [test]",
+                "1.000 8.000 2.500 7 a",
+                "2.000 5.000 3.000 7 | b",
+                "3.000 1.000 1.000 7 | | c",
+                "5.000 1.000 1.000 7 | | d",
+                "8.000 0.500 0.500 7 | b",
+                "10.000 1.000 1.000 7 b",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_call_in_an_interrupt_has_another_bar() {
+        let interrupt = |record: Record<'static>| Record {
+            flags: HARD_INTERRUPT,
+            ..record
+        };
+        check(
+            &[
+                enter(0, 'a', 0),
+                enter(1_000, 'i', 1),
+                interrupt(enter(2_000, 'j', 2)),
+                interrupt(leave(2_000, 3_000, 'j', 2)),
+                leave(1_000, 4_000, 'i', 1),
+                leave(0, 5_000, 'a', 0),
+            ],
+            &[
+                "0.000 5.000 2.000 7 a",
+                "1.000 3.000 2.000 7 | i",
+                "2.000 1.000 1.000 7 | ! j",
+            ],
+        );
+    }
+
+    #[test]
+    fn selected_calls_only_are_written() {
+        let selections = [
+            (
+                Selection {
+                    functions: Some(Glob::new("c")),
+                    ..Selection::default()
+                },
+                vec!["3.000 18.000 5.655 7 c", "4.000 12.345 12.345 7 | m [test]"],
+            ),
+            (
+                Selection {
+                    max_depth: Some(1),
+                    ..Selection::default()
+                },
+                vec!["0.000 1200.000 1181.500 7 a"],
+            ),
+            (
+                Selection {
+                    min_duration_ns: 18_000,
+                    ..Selection::default()
+                },
+                vec!["0.000 1200.000 1181.500 7 a", "3.000 18.000 5.655 7 | c"],
+            ),
+            (
+                Selection {
+                    from_ns: Some(4_000),
+                    until_ns: Some(5_000),
+                    ..Selection::default()
+                },
+                vec!["3.000 18.000 5.655 7 c"],
+            ),
+            (
+                Selection {
+                    cpu: Some(1),
+                    ..Selection::default()
+                },
+                vec![],
+            ),
+        ];
+        for (selection, expected) in selections {
+            assert_eq!(
+                words(&replay(&nested(), selection.clone())),
+                expected,
+                "{selection:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn more_calls_than_may_wait_are_written_before_the_outermost_has_ended() {
+        let many = MOST_CALLS_PER_TASK as u64;
+        let mut records = vec![enter(0, 'a', 0), enter(0, 'b', 1)];
+        for at in 0..many {
+            records.extend([enter(at, 'c', 2), leave(at, at + 1, 'c', 2)]);
+        }
+        records.extend([leave(0, many, 'b', 1), leave(0, many + 1, 'a', 0)]);
+        let lines = words(&replay(&records, Selection::default()));
+        assert_eq!(lines.len(), MOST_CALLS_PER_TASK + 4, "each open call twice");
+        assert_eq!(lines[0], "0.000 - - 7 a /* goes on below */");
+        assert_eq!(lines[1], "0.000 - - 7 | b /* goes on below */");
+        let inner = lines.iter().filter(|line| line.ends_with("7 | | c"));
+        assert_eq!(inner.count(), MOST_CALLS_PER_TASK);
+        assert_eq!(
+            lines[lines.len() - 2..],
+            [
+                "0.000 65.536 0.000 7 | b /* from above */",
+                "0.000 65.537 0.001 7 a /* from above */"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_task_that_waits_for_ever_gives_its_memory_back() {
+        let symbols = symbols();
+        let mut replay = LocalReplay::new(Functions::new(&symbols), Selection::default());
+        let mut out = Vec::new();
+        // Each task holds its outermost call open, and ended calls in it.
+        for pid in 1..=i32::try_from(MOST_CALLS / 8).expect("it is small") {
+            let mut add = |record| replay.record(&of(pid, record), &mut out);
+            add(enter(0, 'a', 0));
+            for at in 0..9 {
+                add(enter(at, 'b', 1));
+                add(leave(at, at + 1, 'b', 1));
+            }
+        }
+        let waiting = replay.lines.waiting;
+        assert!(waiting <= MOST_CALLS + MOST_CALLS / 8, "{waiting} wait");
+        replay.finish(&mut out);
+        let calls = out
+            .split(|byte| *byte == b'\n')
+            .filter(|line| line.ends_with(b"b"));
+        assert_eq!(calls.count(), MOST_CALLS / 8 * 9);
+    }
 }
