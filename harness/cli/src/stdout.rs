@@ -3,6 +3,7 @@
 //! Printing results: to a reader who may have seen enough.
 
 use std::io::{self, ErrorKind, Write};
+use std::ops::ControlFlow;
 
 use anyhow::anyhow;
 
@@ -14,6 +15,81 @@ use crate::exit::Failure;
 /// If it cannot be written for another reason: a full disk, say.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     write(&mut io::stdout().lock(), text)
+}
+
+/// Prints bytes as they are, to the same reader.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = Output::new();
+    out.bytes().extend_from_slice(bytes);
+    out.finish()
+}
+
+/// What is printed while it is made: a lot of it, to a reader who may have seen enough.
+pub(crate) struct Output {
+    bytes: Vec<u8>,
+    is_closed: bool,
+}
+
+/// So much is kept before it is written.
+const OUTPUT_BYTES: usize = 256 * 1024;
+
+impl Output {
+    /// Nothing yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            bytes: Vec::with_capacity(OUTPUT_BYTES + OUTPUT_BYTES / 4),
+            is_closed: false,
+        }
+    }
+
+    /// What is to be printed goes to the end of this.
+    pub(crate) fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Writes it if it is much; tells whether the reader still wants more.
+    ///
+    /// # Errors
+    /// As [`print`].
+    #[inline]
+    pub(crate) fn go_on(&mut self) -> Result<ControlFlow<()>, Failure> {
+        if self.bytes.len() < OUTPUT_BYTES {
+            return Ok(ControlFlow::Continue(()));
+        }
+        self.flush()?;
+        Ok(if self.is_closed {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// Writes the rest.
+    ///
+    /// # Errors
+    /// As [`print`].
+    pub(crate) fn finish(mut self) -> Result<(), Failure> {
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        let written = out.write_all(&self.bytes).and_then(|()| out.flush());
+        self.bytes.clear();
+        match written {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                self.is_closed = true;
+                Ok(())
+            }
+            Err(error) => Err(Failure::setup(
+                anyhow!(error).context("cannot write to standard output"),
+            )),
+            Ok(()) => Ok(()),
+        }
+    }
 }
 
 fn write(out: &mut impl Write, text: &str) -> Result<(), Failure> {

@@ -4,7 +4,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Subcommand, ValueEnum};
+use deferinit_scenario::Nanos;
+use deferinit_trace::diff::Measure;
+use deferinit_trace::report::Column;
 
 use crate::args::Format;
 use crate::trace_time::TimePoint;
@@ -13,6 +17,14 @@ use crate::trace_time::TimePoint;
 pub(crate) enum Trace {
     /// Say what is in a trace: who made it, when, how many records of what, and whether some were lost
     Info(Info),
+    /// Statistics of each function: calls, total, self, min, avg, p50, p99, max
+    Report(Report),
+    /// Print the calls as a tree, as they happened
+    Replay(Replay),
+    /// Print who called what: the tree of calls, or the callers or callees of a function
+    Graph(Graph),
+    /// Compare the functions of two traces
+    Diff(Diff),
     /// Write a part of a trace, by time and CPU, into a new file
     Split(Split),
     /// Put the parts of a trace together again
@@ -36,7 +48,7 @@ pub(crate) struct Input {
 }
 
 /// Which of its records.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Window {
     /// Only from this time on: seconds as traces show them, or since the first record, as +50ms
     #[arg(long, value_name = "TIME")]
@@ -63,6 +75,163 @@ pub(crate) struct Info {
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    #[command(flatten)]
+    pub(crate) input: Input,
+
+    #[command(flatten)]
+    pub(crate) window: Window,
+
+    /// Only functions with such a name, as deferred_*
+    #[arg(long, short, value_name = "GLOB")]
+    pub(crate) function: Option<String>,
+
+    /// Sort by this column
+    #[arg(long, short, value_name = "COLUMN", default_value = "total", value_parser = PossibleValuesParser::new(column_names()))]
+    pub(crate) sort: String,
+
+    /// Print at most so many functions
+    #[arg(long, short = 'n', value_name = "N")]
+    pub(crate) limit: Option<usize>,
+
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    #[command(flatten)]
+    pub(crate) input: Input,
+
+    #[command(flatten)]
+    pub(crate) window: Window,
+
+    /// Only calls of functions with such a name, and what is below them
+    #[arg(long, short, value_name = "GLOB")]
+    pub(crate) function: Option<String>,
+
+    /// Only of the task with this pid; 0 is the idle task of each CPU
+    #[arg(long, value_name = "PID")]
+    pub(crate) pid: Option<i32>,
+
+    /// Only calls that took at least as long, as 100us
+    #[arg(long, value_name = "DURATION", default_value = "0ns")]
+    pub(crate) min_duration: Nanos,
+
+    /// Only so many levels of calls
+    #[arg(long, value_name = "N")]
+    pub(crate) max_depth: Option<u64>,
+
+    /// In which style
+    #[arg(long, value_enum, default_value_t = Style::Kernel)]
+    pub(crate) style: Style,
+
+    /// What else to show in the kernel's style; may be given several times
+    #[arg(long, value_enum, value_name = "PART", value_delimiter = ',')]
+    pub(crate) show: Vec<Part>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Style {
+    /// As the kernel's own function_graph tracer prints: CPU, duration, function
+    Kernel,
+    /// A line per call: entry, duration and local time, pid, function
+    Local,
+}
+
+/// A part of a line in the kernel's style: what the options funcgraph-* choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// The time of the record
+    Abstime,
+    /// Name and pid of the task
+    Proc,
+    /// The function's name at every end
+    Tail,
+    /// What calls returned
+    Retval,
+    /// The same, never as an error number
+    RetvalHex,
+    /// How many calls could not be traced
+    Overrun,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Graph {
+    #[command(flatten)]
+    pub(crate) input: Input,
+
+    #[command(flatten)]
+    pub(crate) window: Window,
+
+    /// Only what functions with such a name called
+    #[arg(long, value_name = "GLOB", conflicts_with = "callers")]
+    pub(crate) callees: Option<String>,
+
+    /// Only from where functions with such a name were called
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) callers: Option<String>,
+
+    /// A tree for each task
+    #[arg(long)]
+    pub(crate) by_task: bool,
+
+    /// How to print
+    #[arg(long, value_enum, default_value_t = GraphFormat::Text)]
+    pub(crate) format: GraphFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// For people
+    Text,
+    /// A line per path, as flame graph tools read it: self time in nanoseconds
+    Folded,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// The first trace: a trace.dat file, or the folder of a run
+    #[arg(value_name = "FILE|RUN")]
+    pub(crate) first: PathBuf,
+
+    /// The second one
+    #[arg(value_name = "FILE|RUN")]
+    pub(crate) second: PathBuf,
+
+    /// Only functions with such a name
+    #[arg(long, short, value_name = "GLOB")]
+    pub(crate) function: Option<String>,
+
+    /// Sort by the change of this column
+    #[arg(long, short, value_name = "COLUMN", default_value = "total", value_parser = PossibleValuesParser::new(measure_names()))]
+    pub(crate) sort: String,
+
+    /// Print at most so many functions
+    #[arg(long, short = 'n', value_name = "N")]
+    pub(crate) limit: Option<usize>,
+
+    /// Go on where a file is cut off or damaged, with what can be read of it
+    #[arg(long)]
+    pub(crate) lenient: bool,
+
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+fn column_names() -> impl Iterator<Item = &'static str> {
+    Column::NAMES.iter().map(|(name, _)| *name)
+}
+
+fn measure_names() -> impl Iterator<Item = &'static str> {
+    Measure::NAMES.iter().map(|(name, _)| *name)
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use std::thread;
 
 use anyhow::{Context, anyhow};
 use deferinit_ftrace::capture::{BlockError, Blocks, Records, Tally};
+use deferinit_ftrace::record::Record;
 use deferinit_ftrace::saved_cmdlines::SavedCmdlines;
 use deferinit_ftrace::symbols::Symbols;
 use deferinit_ftrace::trace_dat::{Buffer, CpuBlocks, Opening, Source, TraceFile};
@@ -37,6 +39,25 @@ pub(crate) struct Trace {
     pub(crate) file: TraceFile<Arc<TraceSource>>,
     pub(crate) buffer: Buffer,
     pub(crate) is_lenient: bool,
+}
+
+/// One record on the way.
+pub(crate) struct Step<'a> {
+    pub(crate) record: Record<'a>,
+    /// The one behind it on the same CPU.
+    pub(crate) following: Option<Record<'a>>,
+    /// Whether records of its CPU were lost before it.
+    pub(crate) follows_loss: bool,
+}
+
+impl Window {
+    /// Its times in a trace that starts at `start`.
+    pub(crate) fn bounds(&self, start: u64) -> (u64, u64) {
+        (
+            self.from.map_or(0, |time| time.in_trace(start)),
+            self.to.map_or(u64::MAX, |time| time.in_trace(start)),
+        )
+    }
 }
 
 /// A file that is read at offsets.
@@ -218,6 +239,44 @@ impl Trace {
             self.damaged(&error.to_string())
                 .map(|()| SavedCmdlines::default())
         })
+    }
+
+    /// Goes through the records of a window, until `visit` has seen enough. Strictly, it ends at the first damage.
+    ///
+    /// # Errors
+    /// What `visit` says.
+    pub(crate) fn each(
+        &self,
+        window: &Window,
+        mut visit: impl FnMut(&Step<'_>) -> Result<ControlFlow<()>, Failure>,
+    ) -> Result<Tally, Failure> {
+        let mut records = self.records_in(window);
+        let mut bounds = None;
+        while records.advance() {
+            if records.damages() > 0 && !self.is_lenient {
+                break;
+            }
+            let Some(record) = records.head() else {
+                continue;
+            };
+            let (from, to) = *bounds.get_or_insert_with(|| window.bounds(record.timestamp_ns));
+            if record.timestamp_ns < from {
+                continue;
+            }
+            if record.timestamp_ns >= to {
+                break;
+            }
+            let step = Step {
+                record,
+                following: records.following(),
+                follows_loss: records.follows_loss(),
+            };
+            if visit(&step)?.is_break() {
+                break;
+            }
+        }
+        // Not what is left: the reader wants no more of it.
+        Ok(records.tally())
     }
 
     /// What to make of damage that was found on the way: the exit code, or the failure.

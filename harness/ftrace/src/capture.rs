@@ -396,13 +396,15 @@ impl<'f, B: Blocks> Records<'f, B> {
     #[must_use]
     pub fn finish(mut self) -> Tally {
         while self.advance() {}
+        self.tally()
+    }
+
+    /// What decoding came to so far. Two records per CPU are decoded ahead.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
         Tally {
-            cpus: self
-                .cursors
-                .into_iter()
-                .map(|cursor| cursor.tally)
-                .collect(),
-            damage: self.damage.listed,
+            cpus: self.cursors.iter().map(|cursor| cursor.tally).collect(),
+            damage: self.damage.listed.clone(),
             damages: self.damage.count,
         }
     }

@@ -34,9 +34,10 @@ pub(crate) fn split(arguments: &Split) -> Result<u8, Failure> {
         .records()
         .next_record()
         .map_or(0, |record| record.timestamp_ns);
+    let (from, to) = window.bounds(start);
     let selection = Selection {
-        from: window.from.map_or(0, |time| time.in_trace(start)),
-        to: window.to.map_or(u64::MAX, |time| time.in_trace(start)),
+        from,
+        to,
         cpus: window.cpu.as_ref().map(|cpus| cpus.0.clone()),
     };
     if selection.from >= selection.to {
