@@ -19,5 +19,17 @@
     )
 )]
 
+pub mod calls;
+pub mod diff;
 pub mod functions;
+pub mod glob;
+pub mod graph;
+pub mod replay;
+pub mod report;
 pub mod task;
+
+mod addresses;
+mod histogram;
+#[cfg(test)]
+mod made;
+mod text;
