@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Tests over real captures, against other readers of the same records.
+
+mod capture;
+mod replay;
+mod report;
