@@ -51,8 +51,8 @@ pub const MOST_DEPTH: usize = 512;
 /// Stacks that are kept at most.
 pub const MOST_STACKS: usize = 1 << 14;
 
-/// Levels that all kept stacks have at most, together.
-pub const MOST_SLOTS: usize = 1 << 18;
+/// Levels that all kept stacks have at most, together; some 100 bytes each.
+pub const MOST_SLOTS: usize = 1 << 17;
 
 /// CPUs whose last task is remembered. The kernel's largest `NR_CPUS` is 8192.
 const MOST_CPUS: usize = 1 << 13;

@@ -20,7 +20,7 @@ use super::{Names, Palette, Selection};
 use crate::calls::{Account, Call, CallSink, Calls, Entry, Start, Unfinished};
 use crate::functions::Functions;
 use crate::task::Task;
-use crate::text::{push_blanks, push_padded, push_signed, thousandths};
+use crate::text::{push_blanks, push_microseconds, push_padded, push_signed};
 
 /// Calls of a task that wait for the end of the outermost one, at most.
 pub const MOST_CALLS_PER_TASK: usize = 1 << 16;
@@ -550,14 +550,6 @@ fn leave_levels(levels: &mut Vec<Level>, depth: u16, place: u32) {
     {
         levels.pop();
     }
-}
-
-/// Microseconds with three decimals.
-#[inline]
-fn push_microseconds(out: &mut Vec<u8>, ns: u64, width: usize) {
-    push_padded(out, ns / 1000, width.saturating_sub(4));
-    out.push(b'.');
-    out.extend_from_slice(&thousandths(ns));
 }
 
 fn depth(depth: usize) -> u16 {

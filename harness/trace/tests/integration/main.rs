@@ -3,5 +3,6 @@
 //! Tests over real captures, against other readers of the same records.
 
 mod capture;
+mod made_up;
 mod replay;
 mod report;
