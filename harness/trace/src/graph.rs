@@ -194,6 +194,8 @@ impl CallGraph {
     #[must_use]
     pub fn finish(mut self, functions: &mut Functions<'_>, tasks: &SavedCmdlines) -> Graph {
         let account = self.calls.finish(&mut self.paths);
+        // It is as large as what is built from here on, and of no more use.
+        drop(std::mem::take(&mut self.paths.tree.children));
         let addresses = &self.paths.addresses;
         let mut names = Vec::new();
         let mut places: HashMap<u64, usize, RandomState> = HashMap::default();
