@@ -23,10 +23,10 @@ use crate::task::Task;
 use crate::text::{push_blanks, push_microseconds, push_padded, push_signed};
 
 /// Calls of a task that wait for the end of the outermost one, at most.
-pub const MOST_CALLS_PER_TASK: usize = 1 << 16;
+pub const MOST_CALLS_PER_TASK: usize = 1 << 15;
 
 /// Calls that wait in all, besides one per task.
-pub const MOST_CALLS: usize = 1 << 18;
+pub const MOST_CALLS: usize = 1 << 17;
 
 /// Longer lists give their memory back once they are written.
 const KEPT_CAPACITY: usize = 256;
@@ -834,8 +834,8 @@ mod tests {
         assert_eq!(
             lines[lines.len() - 2..],
             [
-                "0.000 65.536 0.000 7 | b /* from above */",
-                "0.000 65.537 0.001 7 a /* from above */"
+                "0.000 32.768 0.000 7 | b /* from above */",
+                "0.000 32.769 0.001 7 a /* from above */"
             ]
         );
     }
