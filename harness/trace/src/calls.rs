@@ -25,7 +25,9 @@
 //! - records were lost on any CPU ([`Calls::lost`]) while it ran: the task may have been on that CPU;
 //! - the stack contradicts itself while it ran: an exit without its entry, an entry where a call still stands open;
 //! - the shadow stack of its task was full while it ran (`overrun`);
-//! - the trace has no entries and calls below it began before it: they belong to a call that never returned;
+//! - an interrupt with recorded calls came between its return and its exit record: those calls are recorded as if they
+//!   were inside it, and it cannot be told exactly which ones; neither is the self time of the call around it exact;
+//! - its entry is not in the trace, and calls below it began before it;
 //! - its children together took longer than itself, as they may by the clocks of several CPUs.
 //!
 //! It cannot see a loss that leaves no such trace: whoever knows of one must tell it by [`Calls::lost`].
@@ -49,8 +51,8 @@ pub const MOST_DEPTH: usize = 512;
 /// Stacks that are kept at most.
 pub const MOST_STACKS: usize = 1 << 14;
 
-/// Levels that all kept stacks have at most, together.
-pub const MOST_SLOTS: usize = 1 << 18;
+/// Levels that all kept stacks have at most, together; some 100 bytes each.
+pub const MOST_SLOTS: usize = 1 << 17;
 
 /// CPUs whose last task is remembered. The kernel's largest `NR_CPUS` is 8192.
 const MOST_CPUS: usize = 1 << 13;
@@ -70,6 +72,8 @@ pub struct Calls<S: CallSink> {
     losses: u32,
     /// When the first exit since the start, or since the last loss, ended; for traces without entries.
     known_since: Option<u64>,
+    /// Exits before the first entry.
+    first_exits: u64,
     account: Account,
 }
 
@@ -80,7 +84,8 @@ pub trait CallSink {
     /// What it keeps with each task.
     type PerTask: Default;
 
-    /// A call was entered. `around` is the nearest open call around it.
+    /// A call was entered. `around` is the nearest open call around it, by the records; see
+    /// [`Call::has_earlier_inside`].
     fn entered(
         &mut self,
         entry: &Entry,
@@ -146,6 +151,9 @@ pub struct Call {
     pub self_is_exact: bool,
     /// Whether its start was seen.
     pub start: Start,
+    /// Whether the calls that ended just below it and were entered before it, by their records, are inside it by their
+    /// times: an interrupt came before its entry was recorded. [`CallSink::entered`] was not told so.
+    pub has_earlier_inside: bool,
     /// What it returned, if the kernel records that.
     pub retval: Option<i64>,
 }
@@ -157,7 +165,7 @@ pub enum Start {
     Seen,
     /// Its entry was not seen, though the trace has entries: it is from before the trace, or was lost.
     Missing,
-    /// The trace had no entry so far, as with `tracing_thresh`.
+    /// The trace had no entry so far: it has none, as with `tracing_thresh`, or it began inside this call.
     NotRecorded,
 }
 
@@ -193,7 +201,8 @@ pub struct Account {
     pub entries: u64,
     /// Exit records.
     pub exits: u64,
-    /// Exits whose entry was not seen, in a trace that has entries.
+    /// Exits whose entry was not seen, in a trace that has entries. Before the end, those before the first entry are not
+    /// counted yet.
     pub exits_without_entry: u64,
     /// Entries whose exit was not seen though the task went on.
     pub entries_without_exit: u64,
@@ -232,14 +241,47 @@ struct Stack<S: CallSink> {
 #[derive(Debug, Clone, Copy, Default)]
 struct Slot<F> {
     function: u64,
-    /// Durations of the calls that ended at this depth, below a call that has not ended yet.
-    ended_ns: u64,
-    /// When the first of them began; means nothing while the sum is 0.
-    ended_since: u64,
+    /// The calls that ended at this depth, below a call that has not ended yet.
+    ended: Sum,
+    /// The calls that ended deeper before the entry of this one was recorded, and may be inside it all the same.
+    early: Sum,
     frame: F,
     /// Losses, those of all and of this task, up to the entry.
     losses: u32,
     is_open: bool,
+}
+
+/// Durations of several calls.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sum {
+    ns: u64,
+    /// When the first of them began; means nothing while `ns` is 0.
+    since: u64,
+    /// When the last of them ended; means nothing while `ns` is 0.
+    until: u64,
+    /// Some may be missing in it.
+    is_doubtful: bool,
+}
+
+impl Sum {
+    #[inline]
+    fn add(&mut self, other: Self) {
+        self.is_doubtful |= other.is_doubtful;
+        if other.ns > 0 {
+            let is_first = self.ns == 0;
+            self.since = if is_first {
+                other.since
+            } else {
+                self.since.min(other.since)
+            };
+            self.until = if is_first {
+                other.until
+            } else {
+                self.until.max(other.until)
+            };
+            self.ns = self.ns.saturating_add(other.ns);
+        }
+    }
 }
 
 impl Account {
@@ -273,6 +315,7 @@ impl<S: CallSink> Default for Calls<S> {
             switches: 0,
             losses: 0,
             known_since: None,
+            first_exits: 0,
             account: Account::default(),
         }
     }
@@ -343,6 +386,12 @@ impl<S: CallSink> Calls<S> {
             self.account.open_at_end = self.account.open_at_end.saturating_add(dropped);
             sink.forgotten(stack.task, stack.kept);
         }
+        if self.account.entries > 0 {
+            self.account.exits_without_entry = self
+                .account
+                .exits_without_entry
+                .saturating_add(self.first_exits);
+        }
         self.account
     }
 
@@ -367,12 +416,9 @@ impl<S: CallSink> Calls<S> {
             self.account.entries_without_exit =
                 self.account.entries_without_exit.saturating_add(dropped);
         }
-        if stack.summed > depth {
-            // Calls that ended below one whose own end was not seen: they count for the one around both.
-            let since = stack.sums_since(depth).unwrap_or_default();
-            let orphaned = stack.take_sums(depth);
-            stack.add_sum(depth, orphaned, since);
-        }
+        // An interrupt may come after the kernel has put the call on its stack and before it has written the entry:
+        // that one's calls come first, and are inside this one. Or they are of a call whose own end was not seen.
+        let early = stack.take_sums(depth);
         self.slots = self.slots.saturating_add(stack.reach(depth));
         let entry = Entry {
             task: stack.task,
@@ -387,6 +433,7 @@ impl<S: CallSink> Calls<S> {
         let losses = self.losses.wrapping_add(stack.losses);
         if let Some(slot) = stack.slots.get_mut(depth) {
             slot.function = function;
+            slot.early = early;
             slot.frame = frame;
             slot.losses = losses;
             slot.is_open = true;
@@ -424,9 +471,12 @@ impl<S: CallSink> Calls<S> {
         }
         self.slots = self.slots.saturating_add(stack.reach(depth));
         let losses = self.losses.wrapping_add(stack.losses);
+        let mut inside = stack.take_sums(depth);
+        let mut before = Sum::default();
         let (start, frame, nothing_missing) = if is_seen {
             let slot = stack.slots.get(depth).copied().unwrap_or_default();
             stack.close_top();
+            before = slot.early;
             (Start::Seen, Some(slot.frame), slot.losses == losses)
         } else if self.account.entries > 0 {
             self.account.exits_without_entry = self.account.exits_without_entry.saturating_add(1);
@@ -434,28 +484,37 @@ impl<S: CallSink> Calls<S> {
             stack.losses = stack.losses.wrapping_add(1);
             (Start::Missing, None, false)
         } else {
+            self.first_exits = self.first_exits.saturating_add(1);
             let since = *self.known_since.get_or_insert(exit.rettime);
-            // Calls that ended deeper and began earlier are not this one's: what they were in never returned, as
-            // `do_exit` does not, and the pid is another task's now.
-            let is_mixed = stack
-                .sums_since(depth)
-                .is_some_and(|since| since < exit.calltime);
-            if is_mixed {
-                stack.take_sums(depth);
-            }
-            (
-                Start::NotRecorded,
-                None,
-                exit.calltime >= since && !is_mixed,
-            )
+            (Start::NotRecorded, None, exit.calltime >= since)
         };
-        let children_ns = if stack.summed > depth {
-            stack.take_sums(depth)
-        } else {
-            0
+        let mut is_exact = nothing_missing;
+        if !is_seen && inside.ns > 0 && inside.since < exit.calltime {
+            // Not all are inside this call. What they were in never returned, as `do_exit` does not, and the pid may be
+            // another task's now.
+            before = std::mem::take(&mut inside);
+            is_exact = false;
+        }
+        let has_earlier_inside = before.ns > 0 && before.since >= exit.calltime;
+        if before.ns > 0 || before.is_doubtful {
+            is_exact &= stack.sort_out(depth, before, exit.calltime, &mut inside);
+        }
+        is_exact &= !inside.is_doubtful;
+        let mut ended = Sum {
+            ns: duration_ns,
+            since: exit.calltime,
+            until: exit.rettime,
+            is_doubtful: false,
         };
-        stack.add_sum(depth, duration_ns, exit.calltime);
-        let self_ns = duration_ns.checked_sub(children_ns);
+        if inside.ns > 0 && inside.until > exit.rettime {
+            // An interrupt came after the kernel had taken the time of the return and before it had taken the call off
+            // its stack. So the last calls are outside: at most as much of them as there was time since.
+            inside.ns = inside.ns.saturating_sub(inside.until - exit.rettime);
+            is_exact = false;
+            ended.is_doubtful = true;
+        }
+        stack.add_sum(depth, ended);
+        let self_ns = duration_ns.checked_sub(inside.ns);
         let call = Call {
             task: stack.task,
             cpu: record.cpu,
@@ -465,8 +524,9 @@ impl<S: CallSink> Calls<S> {
             flags: record.flags,
             duration_ns,
             self_ns: self_ns.unwrap_or(0),
-            self_is_exact: nothing_missing && self_ns.is_some(),
+            self_is_exact: is_exact && self_ns.is_some(),
             start,
+            has_earlier_inside,
             retval: exit.retval,
         };
         let around = stack.top();
@@ -645,34 +705,44 @@ impl<S: CallSink> Stack<S> {
 
     /// Takes the sums of all calls that ended deeper than a depth.
     #[inline]
-    fn take_sums(&mut self, depth: usize) -> u64 {
-        let deeper = self.slots.get_mut(depth + 1..=self.summed);
-        let sum = deeper.unwrap_or_default().iter_mut().fold(0, |sum, slot| {
-            u64::saturating_add(sum, std::mem::take(&mut slot.ended_ns))
-        });
-        self.summed = depth;
+    fn take_sums(&mut self, depth: usize) -> Sum {
+        let mut sum = Sum::default();
+        if self.summed > depth {
+            let deeper = self.slots.get_mut(depth + 1..=self.summed);
+            for slot in deeper.unwrap_or_default() {
+                sum.add(std::mem::take(&mut slot.ended));
+            }
+            self.summed = depth;
+        }
         sum
     }
 
-    /// When the first of the calls began that are in the sums deeper than a depth.
-    fn sums_since(&self, depth: usize) -> Option<u64> {
-        self.slots
-            .get(depth + 1..=self.summed)?
-            .iter()
-            .filter(|slot| slot.ended_ns > 0)
-            .map(|slot| slot.ended_since)
-            .min()
-    }
-
     #[inline]
-    fn add_sum(&mut self, depth: usize, duration_ns: u64, since: u64) {
+    fn add_sum(&mut self, depth: usize, sum: Sum) {
         if let Some(slot) = self.slots.get_mut(depth) {
-            if slot.ended_ns == 0 {
-                slot.ended_since = since;
-            }
-            slot.ended_ns = slot.ended_ns.saturating_add(duration_ns);
+            slot.ended.add(sum);
             self.summed = self.summed.max(depth);
         }
+    }
+
+    /// Finds by their times whether calls that came before one at a depth are inside it, or before it and so inside the
+    /// one around it. Whether it is exact.
+    #[cold]
+    fn sort_out(&mut self, depth: usize, calls: Sum, calltime: u64, inside: &mut Sum) -> bool {
+        if calls.ns > 0 && calls.since >= calltime {
+            inside.add(calls);
+            return true;
+        }
+        if calls.until <= calltime {
+            self.add_sum(depth, calls);
+            return true;
+        }
+        let doubt = Sum {
+            is_doubtful: true,
+            ..Sum::default()
+        };
+        self.add_sum(depth, doubt);
+        false
     }
 }
 
@@ -1175,6 +1245,60 @@ mod tests {
     }
 
     #[test]
+    fn an_interrupt_before_the_entry_was_recorded_is_inside_the_call() {
+        // `b` has begun at 10, and the interrupt `i` came before its entry was written at 40.
+        check(
+            &[
+                enter(0, 'a', 0),
+                enter(20, 'i', 2),
+                leave(20, 30, 'i', 2),
+                enter(40, 'b', 1),
+                leave(10, 50, 'b', 1),
+                leave(0, 60, 'a', 0),
+            ],
+            &[
+                "+a",
+                "+i in a",
+                "-i in a 10 self 10",
+                "+b in a",
+                "-b in a 40 self 30",
+                "-a 60 self 20",
+            ],
+        );
+    }
+
+    #[test]
+    fn an_interrupt_after_the_return_makes_both_calls_around_it_inexact() {
+        // `b` has returned at 20, and the interrupt came before its exit was written. `c` is inside of it.
+        check(
+            &[
+                enter(0, 'a', 0),
+                enter(10, 'b', 1),
+                enter(12, 'c', 2),
+                leave(12, 15, 'c', 2),
+                enter(30, 'i', 2),
+                leave(30, 40, 'i', 2),
+                leave(10, 20, 'b', 1),
+                leave(0, 60, 'a', 0),
+                enter(70, 'd', 0),
+                leave(70, 80, 'd', 0),
+            ],
+            &[
+                "+a",
+                "+b in a",
+                "+c in b",
+                "-c in b 3 self 3",
+                "+i in b",
+                "-i in b 10 self 10",
+                "-b in a 10 self <=10",
+                "-a 60 self <=50",
+                "+d",
+                "-d 10 self 10",
+            ],
+        );
+    }
+
+    #[test]
     fn a_pid_that_is_given_out_again_starts_anew() {
         check(
             &[
@@ -1210,7 +1334,7 @@ mod tests {
     }
 
     #[test]
-    fn children_longer_than_their_caller_make_it_inexact() {
+    fn a_child_that_ends_after_its_caller_makes_it_inexact() {
         check(
             &[
                 enter(0, 'a', 0),
@@ -1218,7 +1342,7 @@ mod tests {
                 on(1, leave(10, 99, 'b', 1)),
                 leave(0, 50, 'a', 0),
             ],
-            &["+a", "+b in a", "-b in a 89 self 89", "-a 50 self <=0"],
+            &["+a", "+b in a", "-b in a 89 self 89", "-a 50 self <=10"],
         );
     }
 

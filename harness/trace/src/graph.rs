@@ -8,7 +8,8 @@
 //! path, as flame graphs are made from.
 //!
 //! Times are those of [`crate::calls`]. A path that begins where the calls around it were not seen, because they began
-//! before the trace, stands below [`UNSEEN_CALLERS`].
+//! before the trace, stands below [`UNSEEN_CALLERS`]. An interrupt that came before the entry of a call was recorded (see
+//! [`Call::has_earlier_inside`]) stands beside that call; the self times are right all the same.
 //!
 //! Memory grows with the distinct paths, not with the records: at most [`MOST_NODES`] of them, and as many nodes again
 //! that are called [`OTHER_FUNCTIONS`], one below a path at most: each has all the calls below that path that would have
@@ -193,6 +194,8 @@ impl CallGraph {
     #[must_use]
     pub fn finish(mut self, functions: &mut Functions<'_>, tasks: &SavedCmdlines) -> Graph {
         let account = self.calls.finish(&mut self.paths);
+        // It is as large as what is built from here on, and of no more use.
+        drop(std::mem::take(&mut self.paths.tree.children));
         let addresses = &self.paths.addresses;
         let mut names = Vec::new();
         let mut places: HashMap<u64, usize, RandomState> = HashMap::default();

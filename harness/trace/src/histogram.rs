@@ -6,9 +6,9 @@
 //! below 128 ns they are exact.
 //!
 //! Buckets are log-linear: 64 in each power of two. They are allocated in groups of 16, a cache line of counters, when
-//! the first value falls there; one open-addressing table holds the groups of all rows. A function's durations mostly
-//! fall into a handful of groups, so that thousands of functions take a few hundred KiB, and the table never exceeds
-//! 9 MiB. The `hdrhistogram` crate at a like error takes some 15 KiB for each function, whatever falls there.
+//! the first value falls there; one open-addressing table finds the groups of all rows. A function's durations mostly
+//! fall into a handful of groups, so that thousands of functions take a few hundred KiB, and it is never more than
+//! 8 MiB. The `hdrhistogram` crate at a like error takes some 15 KiB for each function, whatever falls there.
 
 /// Buckets in each power of two. A bucket is at most 1/64 of its lower bound wide, and its middle stands for it.
 const PER_OCTAVE: u64 = 64;
@@ -16,37 +16,36 @@ const PER_OCTAVE: u64 = 64;
 /// Buckets in a group.
 const GROUP: usize = 16;
 
-/// Groups the table has room for at most, as a power of two. 72 bytes each.
-const MOST_GROUPS_BITS: u32 = 17;
+/// Places the table has at most, as a power of two. Three quarters of them are used.
+const MOST_BITS: u32 = 17;
 
-/// Groups the table starts with room for.
-const FIRST_GROUPS_BITS: u32 = 8;
+/// Places the table starts with.
+const FIRST_BITS: u32 = 8;
+
+/// Bits of a table's entry that say where the group's counters are; the others are its key.
+const PLACE_BITS: u32 = 20;
+
+/// Groups whose counters are allocated together, so that growing moves none.
+const CHUNK: usize = 1024;
 
 /// Histograms of all rows.
 #[derive(Debug, Clone)]
 pub(crate) struct Histograms {
-    /// Row and group of each place, plus one; 0 where there is none.
-    keys: Vec<u64>,
-    counts: Vec<[u32; GROUP]>,
+    /// The key of each group, and where its counters are; 0 where there is none.
+    table: Vec<u64>,
     bits: u32,
+    chunks: Vec<Vec<[u32; GROUP]>>,
     used: usize,
     /// Values that found no room, by row.
     refused: Vec<u64>,
 }
 
-/// The groups of one row, lowest first.
-pub(crate) struct Distribution {
-    groups: Vec<(u64, [u32; GROUP])>,
-    count: u64,
-    is_whole: bool,
-}
-
 impl Default for Histograms {
     fn default() -> Self {
         Self {
-            keys: vec![0; 1 << FIRST_GROUPS_BITS],
-            counts: vec![[0; GROUP]; 1 << FIRST_GROUPS_BITS],
-            bits: FIRST_GROUPS_BITS,
+            table: vec![0; 1 << FIRST_BITS],
+            bits: FIRST_BITS,
+            chunks: Vec::new(),
             used: 0,
             refused: Vec::new(),
         }
@@ -59,29 +58,25 @@ impl Histograms {
     pub(crate) fn add(&mut self, row: usize, value: u64) {
         let (group, bucket) = group_of(value);
         let key = key(row, group);
-        let place = self.find(key);
-        if self.keys.get(place) == Some(&key) {
-            if let Some(count) = self
-                .counts
-                .get_mut(place)
-                .and_then(|counts| counts.get_mut(bucket))
-            {
-                // It takes a trace of 300 GB to fill one.
-                *count = count.saturating_add(1);
-            }
-        } else {
-            self.add_group(row, key, bucket, 1);
+        let found = self.table.get(self.find(key)).copied().unwrap_or(0);
+        if found == 0 {
+            return self.add_group(row, key, bucket, 1);
+        }
+        if let Some(counts) = self.counts_mut(found)
+            && let Some(count) = counts.get_mut(bucket)
+        {
+            // It takes a trace of 300 GB to fill one.
+            *count = count.saturating_add(1);
         }
     }
 
     /// Adds all of another one, whose rows have other numbers here.
     pub(crate) fn merge(&mut self, other: &Self, row_here: impl Fn(usize) -> usize) {
-        for (key, counts) in other.keys.iter().zip(&other.counts) {
-            let Some((row, group)) = parts(*key) else {
-                continue;
-            };
+        for entry in other.table.iter().filter(|entry| **entry != 0) {
+            let (row, group) = parts(*entry);
             let row = row_here(row);
-            let key = self::key(row, group);
+            let key = key(row, group);
+            let counts = other.counts(*entry).unwrap_or_default();
             for (bucket, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
                 self.add_group(row, key, bucket, *count);
             }
@@ -93,74 +88,120 @@ impl Histograms {
         }
     }
 
-    /// All rows' distributions, after `row_of` has brought together the rows of the same function.
-    pub(crate) fn distributions(
+    /// The values that so many percent of all values do not exceed, by nearest rank, for each row after `row_of` has
+    /// brought together those of the same function. `None` for a row without a value, or when the table had no room for
+    /// some of them.
+    pub(crate) fn percentiles<const COUNT: usize>(
         &self,
         rows: usize,
         row_of: impl Fn(usize) -> usize,
-    ) -> Vec<Distribution> {
-        let mut all: Vec<Distribution> = (0..rows)
-            .map(|_| Distribution {
-                groups: Vec::new(),
-                count: 0,
-                is_whole: true,
+        percents: [u64; COUNT],
+    ) -> Vec<[Option<u64>; COUNT]> {
+        let mut groups: Vec<(usize, u64, u64)> = self
+            .table
+            .iter()
+            .filter(|entry| **entry != 0)
+            .map(|entry| {
+                let (row, group) = parts(*entry);
+                (row_of(row), group, *entry)
             })
             .collect();
-        for (key, counts) in self.keys.iter().zip(&self.counts) {
-            let Some((row, group)) = parts(*key) else {
+        groups.sort_unstable();
+        let mut all = vec![[None; COUNT]; rows];
+        for groups in groups.chunk_by(|first, second| first.0 == second.0) {
+            let Some(row) = groups.first().and_then(|(row, ..)| all.get_mut(*row)) else {
                 continue;
             };
-            if let Some(distribution) = all.get_mut(row_of(row)) {
-                distribution.groups.push((group, *counts));
-            }
+            *row = percents.map(|percent| self.percentile(groups, percent));
         }
         for (row, refused) in self.refused.iter().enumerate() {
-            if let Some(distribution) = all.get_mut(row_of(row)) {
-                distribution.is_whole &= *refused == 0;
+            if *refused > 0
+                && let Some(row) = all.get_mut(row_of(row))
+            {
+                *row = [None; COUNT];
             }
         }
-        for distribution in &mut all {
-            distribution.settle();
-        }
         all
+    }
+
+    /// The value at a percentile of the groups of one row, lowest first.
+    fn percentile(&self, groups: &[(usize, u64, u64)], percent: u64) -> Option<u64> {
+        let counts_of = |entry: u64| self.counts(entry).unwrap_or_default().map(u128::from);
+        let count: u128 = groups
+            .iter()
+            .flat_map(|(_, _, entry)| counts_of(*entry))
+            .sum();
+        let rank = (count * u128::from(percent)).div_ceil(100).max(1);
+        let mut seen = 0;
+        // Several rows of one function have groups of the same range.
+        for same in groups.chunk_by(|first, second| first.1 == second.1) {
+            let (_, group, _) = same.first()?;
+            for (bucket, place) in (0..).zip(0..GROUP) {
+                let counts = same
+                    .iter()
+                    .filter_map(|(_, _, entry)| counts_of(*entry).get(place).copied());
+                seen += counts.sum::<u128>();
+                if seen >= rank {
+                    return Some(middle(group * 16 + bucket));
+                }
+            }
+        }
+        None
     }
 
     /// The place of a key, or the free one where it would stand. There is always a free one.
     #[inline]
     fn find(&self, key: u64) -> usize {
-        let mask = self.keys.len() - 1;
+        let mask = self.table.len() - 1;
         let hash = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - self.bits);
         let mut place = usize::try_from(hash).unwrap_or(0);
         while self
-            .keys
+            .table
             .get(place)
-            .is_some_and(|found| *found != 0 && *found != key)
+            .is_some_and(|entry| *entry != 0 && *entry >> PLACE_BITS != key)
         {
             place = (place + 1) & mask;
         }
         place
     }
 
+    #[inline]
+    fn counts_mut(&mut self, entry: u64) -> Option<&mut [u32; GROUP]> {
+        let place = place_of(entry);
+        self.chunks.get_mut(place / CHUNK)?.get_mut(place % CHUNK)
+    }
+
+    fn counts(&self, entry: u64) -> Option<[u32; GROUP]> {
+        let place = place_of(entry);
+        self.chunks.get(place / CHUNK)?.get(place % CHUNK).copied()
+    }
+
     #[cold]
     fn add_group(&mut self, row: usize, key: u64, bucket: usize, count: u32) {
         let mut place = self.find(key);
-        if self.keys.get(place) != Some(&key) {
-            if self.used >= self.keys.len() / 4 * 3 {
-                if self.bits == MOST_GROUPS_BITS {
+        if self.table.get(place) == Some(&0) {
+            if self.used >= self.table.len() / 4 * 3 {
+                if self.bits == MOST_BITS {
                     return self.refuse(row, u64::from(count));
                 }
                 self.grow();
                 place = self.find(key);
             }
-            if let Some(slot) = self.keys.get_mut(place) {
-                *slot = key;
+            let new = u64::try_from(self.used).unwrap_or_default();
+            if let Some(entry) = self.table.get_mut(place) {
+                *entry = (key << PLACE_BITS) | new;
+            }
+            if self.used.is_multiple_of(CHUNK) {
+                self.chunks.push(Vec::with_capacity(CHUNK));
+            }
+            if let Some(chunk) = self.chunks.last_mut() {
+                chunk.push([0; GROUP]);
                 self.used += 1;
             }
         }
-        if let Some(slot) = self
-            .counts
-            .get_mut(place)
-            .and_then(|counts| counts.get_mut(bucket))
+        let entry = self.table.get(place).copied().unwrap_or(0);
+        if let Some(counts) = self.counts_mut(entry)
+            && let Some(slot) = counts.get_mut(bucket)
         {
             *slot = slot.saturating_add(count);
         }
@@ -176,61 +217,14 @@ impl Histograms {
     }
 
     fn grow(&mut self) {
-        let keys = std::mem::take(&mut self.keys);
-        let counts = std::mem::take(&mut self.counts);
         self.bits += 1;
-        self.keys = vec![0; 1 << self.bits];
-        self.counts = vec![[0; GROUP]; 1 << self.bits];
-        for (key, counts) in keys.into_iter().zip(counts).filter(|(key, _)| *key != 0) {
-            let place = self.find(key);
-            if let Some((slot, here)) = self.keys.get_mut(place).zip(self.counts.get_mut(place)) {
-                *slot = key;
-                *here = counts;
+        let before = std::mem::replace(&mut self.table, vec![0; 1 << self.bits]);
+        for entry in before.into_iter().filter(|entry| *entry != 0) {
+            let place = self.find(entry >> PLACE_BITS);
+            if let Some(slot) = self.table.get_mut(place) {
+                *slot = entry;
             }
         }
-    }
-}
-
-impl Distribution {
-    /// Brings the groups in order, and those of the same range together.
-    fn settle(&mut self) {
-        self.groups.sort_by_key(|(group, _)| *group);
-        self.groups.dedup_by(|second, first| {
-            let is_same = first.0 == second.0;
-            if is_same {
-                for (sum, more) in first.1.iter_mut().zip(second.1) {
-                    *sum = sum.saturating_add(more);
-                }
-            }
-            is_same
-        });
-        self.count = self
-            .groups
-            .iter()
-            .flat_map(|(_, counts)| counts)
-            .fold(0, |sum, count| u64::saturating_add(sum, u64::from(*count)));
-    }
-
-    /// The value that `percent` of all values do not exceed, by nearest rank. `None` when there is no value, or when
-    /// the table had no room for some of them.
-    pub(crate) fn percentile(&self, percent: u64) -> Option<u64> {
-        if !self.is_whole || self.count == 0 {
-            return None;
-        }
-        let rank = u128::from(self.count)
-            .saturating_mul(u128::from(percent))
-            .div_ceil(100)
-            .max(1);
-        let mut seen = 0_u128;
-        for (group, counts) in &self.groups {
-            for (bucket, count) in (0_u64..).zip(counts) {
-                seen += u128::from(*count);
-                if seen >= rank {
-                    return Some(middle(group * 16 + bucket));
-                }
-            }
-        }
-        None
     }
 }
 
@@ -253,15 +247,22 @@ fn middle(bucket: u64) -> u64 {
     lowest + ((1 << octave) - 1) / 2
 }
 
+/// Never 0. A row is below 2^18, a group below 2^8: with a place it fits an entry.
 #[inline]
 fn key(row: usize, group: u64) -> u64 {
     let row = u64::try_from(row).unwrap_or(u64::MAX);
-    ((row << 8) | group).wrapping_add(1)
+    ((row << 8) | group) + 1
 }
 
-fn parts(key: u64) -> Option<(usize, u64)> {
-    let key = key.checked_sub(1)?;
-    Some((usize::try_from(key >> 8).ok()?, key & 0xff))
+/// Row and group of an entry.
+fn parts(entry: u64) -> (usize, u64) {
+    let key = (entry >> PLACE_BITS).saturating_sub(1);
+    (usize::try_from(key >> 8).unwrap_or(usize::MAX), key & 0xff)
+}
+
+#[inline]
+fn place_of(entry: u64) -> usize {
+    usize::try_from(entry & ((1 << PLACE_BITS) - 1)).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -280,12 +281,11 @@ mod tests {
         for value in &values {
             histograms.add(3, *value);
         }
-        let distributions = histograms.distributions(4, |row| row);
-        for percent in [0, 1, 50, 90, 99, 100] {
-            let exact = nearest_rank(&mut values, percent);
-            let found = distributions[3]
-                .percentile(percent as u64)
-                .expect("there are values");
+        let percents = [0, 1, 50, 90, 99, 100];
+        let percentiles = histograms.percentiles(4, |row| row, percents);
+        for (percent, found) in percents.into_iter().zip(percentiles[3]) {
+            let exact = nearest_rank(&mut values, percent as usize);
+            let found = found.expect("there are values");
             let error = found.abs_diff(exact);
             assert!(
                 u128::from(error) * 128 <= u128::from(exact),
@@ -296,7 +296,7 @@ mod tests {
                 "p{percent} is {found} instead of {exact}"
             );
         }
-        assert_eq!(distributions[0].percentile(50), None);
+        assert_eq!(percentiles[0], [None; 6]);
     }
 
     #[test]
@@ -345,9 +345,8 @@ mod tests {
             second.add(5, 100 + value);
         }
         first.merge(&second, |_| 7);
-        let distributions = first.distributions(1, |_| 0);
-        assert_eq!(distributions[0].percentile(50), Some(99));
-        assert_eq!(distributions[0].percentile(25), Some(49));
+        let percentiles = first.percentiles(1, |_| 0, [50, 25]);
+        assert_eq!(percentiles[0], [Some(99), Some(49)]);
     }
 
     #[test]
@@ -359,10 +358,10 @@ mod tests {
             histograms.add(row, 1_000);
             histograms.add(row, 1_000_000_000);
         }
-        assert_eq!(histograms.keys.len(), 1 << MOST_GROUPS_BITS);
-        let distributions = histograms.distributions(60_000, |row| row);
-        assert_eq!(distributions[0].percentile(50), Some(5));
-        assert_eq!(distributions[59_999].percentile(50), None);
-        assert!(distributions[1].percentile(99).is_some());
+        assert_eq!(histograms.table.len(), 1 << MOST_BITS);
+        let percentiles = histograms.percentiles(60_000, |row| row, [50]);
+        assert_eq!(percentiles[0], [Some(5)]);
+        assert_eq!(percentiles[59_999], [None]);
+        assert!(percentiles[1][0].is_some());
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! Durations and self times are those of [`crate::calls`]. The total of a function that calls itself has the inner
 //! calls' time twice, as the kernel's own profile does. p50 and p99 are by nearest rank, with a relative error of at most
-//! 1/128; they are missing where the table of histograms had no room (9 MiB, some 98,000 groups of durations). Nothing
+//! 1/128; they are missing where the table of histograms had no room (8 MiB, some 98,000 groups of durations). Nothing
 //! is guessed: a call whose end was not seen is counted apart, and self time that is only an upper bound is told apart.
 //!
 //! [`FunctionStatistics::merge`] joins parts that had different *tasks*, each with all CPUs. Parts by CPU cannot be
@@ -287,13 +287,15 @@ impl FunctionStatistics {
                 *entry = place;
             }
         }
-        let distributions = self.rows.durations.distributions(merged.len(), |number| {
-            place_of.get(number).copied().unwrap_or(usize::MAX)
-        });
+        let percentiles = self.rows.durations.percentiles(
+            merged.len(),
+            |number| place_of.get(number).copied().unwrap_or(usize::MAX),
+            [50, 99],
+        );
         let functions = merged
             .into_iter()
-            .zip(&distributions)
-            .map(|((name, row), durations)| {
+            .zip(percentiles)
+            .map(|((name, row), [p50, p99])| {
                 let known = |ns: u64| (row.calls > 0).then_some(ns);
                 let within = |ns: Option<u64>| ns.map(|ns| ns.clamp(row.min_ns, row.max_ns));
                 FunctionRow {
@@ -305,8 +307,8 @@ impl FunctionStatistics {
                     self_inexact_ns: row.self_inexact_ns,
                     min_ns: known(row.min_ns),
                     avg_ns: row.total_ns.checked_div(row.calls),
-                    p50_ns: within(durations.percentile(50)),
-                    p99_ns: within(durations.percentile(99)),
+                    p50_ns: within(p50),
+                    p99_ns: within(p99),
                     max_ns: known(row.max_ns),
                     calls_without_entry: row.calls_without_entry,
                     incomplete_calls: row.incomplete_calls,

@@ -13,13 +13,33 @@ pub(crate) fn push_decimal(out: &mut Vec<u8>, value: u64) {
     push_padded(out, value, 0);
 }
 
-/// Decimal digits, with blanks before them up to a width.
+/// Decimal digits, with blanks before them up to a width of at most 24.
 #[inline]
 pub(crate) fn push_padded(out: &mut Vec<u8>, value: u64, width: usize) {
-    let mut digits = [0_u8; 20];
+    let mut line = [b' '; 24];
+    let digits = fill(&mut line, value);
+    let start = line.len() - digits.max(width.min(line.len()));
+    out.extend_from_slice(line.get(start..).unwrap_or_default());
+}
+
+/// Nanoseconds as microseconds with three decimals, with blanks before them up to a width of at most 24.
+#[inline]
+pub(crate) fn push_microseconds(out: &mut Vec<u8>, ns: u64, width: usize) {
+    let mut line = [b' '; 24];
+    let (whole, decimals) = line.split_at_mut(20);
+    let digits = fill(whole, ns / 1000) + 4;
+    let [hundreds, tens, ones] = thousandths(ns);
+    decimals.copy_from_slice(&[b'.', hundreds, tens, ones]);
+    let start = line.len() - digits.max(width.min(line.len()));
+    out.extend_from_slice(line.get(start..).unwrap_or_default());
+}
+
+/// Puts decimal digits at the end of a line of 20 bytes or more; how many.
+#[inline]
+fn fill(line: &mut [u8], value: u64) -> usize {
     let mut rest = value;
-    let mut count = 0_usize;
-    for place in digits.iter_mut().rev() {
+    let mut count = 0;
+    for place in line.iter_mut().rev() {
         let [digit, ..] = (rest % 10).to_le_bytes();
         *place = b'0' | digit;
         count += 1;
@@ -28,8 +48,7 @@ pub(crate) fn push_padded(out: &mut Vec<u8>, value: u64, width: usize) {
             break;
         }
     }
-    push_blanks(out, width.saturating_sub(count));
-    out.extend_from_slice(digits.get(digits.len() - count..).unwrap_or_default());
+    count
 }
 
 /// A signed number.
@@ -102,6 +121,10 @@ mod tests {
             assert_eq!(
                 written(|out| push_padded(out, value, 12)),
                 format!("{value:12}")
+            );
+            assert_eq!(
+                written(|out| push_microseconds(out, value, 12)),
+                format!("{:>12}", format!("{}.{:03}", value / 1000, value % 1000))
             );
             assert_eq!(written(|out| push_hex(out, value)), format!("{value:x}"));
             assert_eq!(

@@ -96,7 +96,7 @@ struct Exit {
 }
 
 impl Default for Columns {
-    /// The kernel's own choice, with what calls returned.
+    /// The kernel's own choice.
     fn default() -> Self {
         Self {
             abstime: false,

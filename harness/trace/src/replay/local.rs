@@ -20,13 +20,13 @@ use super::{Names, Palette, Selection};
 use crate::calls::{Account, Call, CallSink, Calls, Entry, Start, Unfinished};
 use crate::functions::Functions;
 use crate::task::Task;
-use crate::text::{push_blanks, push_padded, push_signed, thousandths};
+use crate::text::{push_blanks, push_microseconds, push_padded, push_signed};
 
 /// Calls of a task that wait for the end of the outermost one, at most.
-pub const MOST_CALLS_PER_TASK: usize = 1 << 16;
+pub const MOST_CALLS_PER_TASK: usize = 1 << 15;
 
 /// Calls that wait in all, besides one per task.
-pub const MOST_CALLS: usize = 1 << 18;
+pub const MOST_CALLS: usize = 1 << 17;
 
 /// Longer lists give their memory back once they are written.
 const KEPT_CAPACITY: usize = 256;
@@ -86,6 +86,10 @@ struct WaitingCall {
     self_ns: u64,
     /// Its function, in [`Names`].
     number: u32,
+    /// Where in the list the calls begin that came after its end.
+    end: u32,
+    /// Where the calls begin that may turn out to be inside it though they came before it.
+    first: u32,
     depth: u16,
     self_is_exact: bool,
     in_interrupt: bool,
@@ -105,6 +109,7 @@ enum Note {
 #[derive(Debug, Clone, Copy)]
 struct Level {
     depth: u16,
+    end: u32,
     is_shown: bool,
     is_inside: bool,
     in_interrupt: bool,
@@ -207,15 +212,17 @@ impl CallSink for Lines<'_> {
         task.pid = entry.task.pid();
         self.make_room(task);
         let depth = depth(entry.depth);
-        if task.unclaimed.last().is_some_and(|(last, _)| *last > depth) {
-            task.claim(depth, task.calls.len());
-        }
-        let place = u32::try_from(task.calls.len()).unwrap_or(NOWHERE);
+        // Calls that ended deeper and have no call around them may be inside this one: see `Call::has_earlier_inside`.
+        let place = task.calls.len();
+        let first = task.take_deeper(depth, place);
+        let place = u32::try_from(place).unwrap_or(NOWHERE);
         task.calls.push(WaitingCall {
             entered_ns: entry.timestamp_ns,
             duration_ns: None,
             self_ns: 0,
             number: u32::try_from(number).unwrap_or_default(),
+            end: NOWHERE,
+            first: u32::try_from(first).unwrap_or(NOWHERE),
             depth,
             self_is_exact: true,
             in_interrupt: entry.flags & HARD_INTERRUPT != 0,
@@ -253,13 +260,13 @@ impl CallSink for Lines<'_> {
             waiting.self_ns = call.self_ns;
             waiting.self_is_exact = call.self_is_exact;
         }
-        task.claim(depth(call.depth), place);
+        let place = task.end(depth(call.depth), place, call.has_earlier_inside);
         if place == 0 || around.is_none() {
             self.write(task);
         }
     }
 
-    fn unfinished(&mut self, _call: &Unfinished, task: &mut Waiting, frame: Frame) {
+    fn unfinished(&mut self, call: &Unfinished, task: &mut Waiting, frame: Frame) {
         if frame.place == NOWHERE || frame.written != task.written {
             return;
         }
@@ -267,6 +274,7 @@ impl CallSink for Lines<'_> {
         if let Some(waiting) = task.calls.get_mut(place) {
             waiting.note = Note::EndNotSeen;
         }
+        let place = task.end(depth(call.depth), place, false);
         if place == 0 {
             self.write(task);
         }
@@ -278,18 +286,51 @@ impl CallSink for Lines<'_> {
 }
 
 impl Waiting {
-    /// Takes a call that ended at a depth, and those that ended deeper since the last one at this depth or above. Gives
-    /// the place where it must stand to be before them; `place` if there is none.
+    /// Where the calls begin that ended deeper than a depth since the last one at this depth or above, and have no call
+    /// around them yet; `place` if there are none.
     #[inline]
-    fn claim(&mut self, depth: u16, place: usize) -> usize {
+    fn take_deeper(&mut self, depth: u16, place: usize) -> usize {
         let mut first = place;
         while let Some((_, start)) = self.unclaimed.pop_if(|(deeper, _)| *deeper > depth) {
             first = first.min(start);
         }
+        first
+    }
+
+    #[inline]
+    fn insert(&mut self, place: usize, call: WaitingCall) {
+        if place < self.calls.len() {
+            for behind in self.calls.iter_mut().skip(place) {
+                behind.end = behind.end.saturating_add(1);
+            }
+            self.calls.insert(place, call);
+        } else {
+            self.calls.push(call);
+        }
+    }
+
+    /// Notes that a call at a depth ended: what comes now is behind it. Gives its place, which is another one when it
+    /// goes before earlier calls that are inside it.
+    #[inline]
+    fn end(&mut self, depth: u16, place: usize, has_earlier_inside: bool) -> usize {
+        let end = u32::try_from(self.calls.len()).unwrap_or(NOWHERE);
+        let mut first = self.take_deeper(depth, place);
+        let mut place = place;
+        if let Some(call) = self.calls.get_mut(place) {
+            call.end = end;
+            first = first.min(usize::try_from(call.first).unwrap_or(usize::MAX));
+        }
+        if has_earlier_inside && let Some(moved) = self.calls.get_mut(first..=place) {
+            moved.rotate_right(1);
+            for behind in moved.iter_mut().skip(1) {
+                behind.end = behind.end.saturating_add(1);
+            }
+            place = first;
+        }
         if self.unclaimed.last().is_none_or(|(last, _)| *last < depth) {
             self.unclaimed.push((depth, first));
         }
-        first
+        place
     }
 }
 
@@ -334,8 +375,9 @@ impl Lines<'_> {
             return self.write_alone(&line, task);
         }
         self.make_room(task);
-        let place = task.claim(line.depth, task.calls.len());
-        task.calls.insert(place, line);
+        let place = task.take_deeper(line.depth, task.calls.len());
+        task.insert(place, line);
+        task.end(line.depth, place, false);
         self.waiting += 1;
         if call.start == Start::NotRecorded && call.depth == 0 {
             self.write(task);
@@ -348,6 +390,8 @@ impl Lines<'_> {
             duration_ns: Some(call.duration_ns),
             self_ns: call.self_ns,
             number: u32::try_from(self.names.number(call.function)).unwrap_or_default(),
+            end: NOWHERE,
+            first: NOWHERE,
             depth: depth(call.depth),
             self_is_exact: call.self_is_exact,
             in_interrupt: call.flags & HARD_INTERRUPT != 0,
@@ -379,9 +423,9 @@ impl Lines<'_> {
         let mut calls = std::mem::take(&mut task.calls);
         let mut levels = std::mem::take(&mut task.around);
         let mut open = levels.clone();
-        for call in &calls {
-            leave_levels(&mut levels, call.depth);
-            leave_levels(&mut open, call.depth);
+        for (place, call) in (0_u32..).zip(&calls) {
+            leave_levels(&mut levels, call.depth, place);
+            leave_levels(&mut open, call.depth, place);
             let level = self.write_line(call, task.pid, &levels);
             levels.push(level);
             if call.note == Note::GoesOn {
@@ -394,6 +438,10 @@ impl Lines<'_> {
         if calls.capacity() <= KEPT_CAPACITY {
             task.calls = calls;
         }
+        for level in &mut open {
+            // Its place was one of the list that is gone.
+            level.end = NOWHERE;
+        }
         task.around = open;
         task.unclaimed.clear();
         task.written = task.written.wrapping_add(1);
@@ -401,7 +449,7 @@ impl Lines<'_> {
 
     /// Writes a call that is in no list.
     fn write_alone(&mut self, call: &WaitingCall, task: &mut Waiting) {
-        leave_levels(&mut task.around, call.depth);
+        leave_levels(&mut task.around, call.depth, 0);
         let around = std::mem::take(&mut task.around);
         self.write_line(call, task.pid, &around);
         task.around = around;
@@ -422,6 +470,7 @@ impl Lines<'_> {
                 .is_none_or(|most| u64::try_from(shown).is_ok_and(|level| level < most));
         let level = Level {
             depth: call.depth,
+            end: call.end,
             is_shown,
             is_inside,
             in_interrupt: call.in_interrupt,
@@ -492,20 +541,15 @@ impl Lines<'_> {
     }
 }
 
-/// Leaves the calls that are not around a depth.
+/// Leaves the calls that are not around the one at a depth and a place.
 #[inline]
-fn leave_levels(levels: &mut Vec<Level>, depth: u16) {
-    while levels.last().is_some_and(|level| level.depth >= depth) {
+fn leave_levels(levels: &mut Vec<Level>, depth: u16, place: u32) {
+    while levels
+        .last()
+        .is_some_and(|level| level.depth >= depth || level.end <= place)
+    {
         levels.pop();
     }
-}
-
-/// Microseconds with three decimals.
-#[inline]
-fn push_microseconds(out: &mut Vec<u8>, ns: u64, width: usize) {
-    push_padded(out, ns / 1000, width.saturating_sub(4));
-    out.push(b'.');
-    out.extend_from_slice(&thousandths(ns));
 }
 
 fn depth(depth: usize) -> u16 {
@@ -632,6 +676,52 @@ mod tests {
     }
 
     #[test]
+    fn calls_stand_below_a_call_whose_start_was_not_seen() {
+        check(
+            &[
+                enter(0, 'a', 0),
+                enter(1_000, 'x', 1),
+                leave(1_000, 2_000, 'x', 1),
+                enter(4_000, 'c', 2),
+                leave(4_000, 5_000, 'c', 2),
+                leave(3_000, 6_000, 'b', 1),
+                enter(7_000, 'd', 1),
+                leave(7_000, 8_000, 'd', 1),
+                leave(0, 9_000, 'a', 0),
+            ],
+            &[
+                "0.000 9.000 4.000* 7 a",
+                "1.000 1.000 1.000 7 | x [test]",
+                "3.000 3.000 2.000* 7 | b /* start not seen */",
+                "4.000 1.000 1.000 7 | | c",
+                "7.000 1.000 1.000 7 | d",
+            ],
+        );
+    }
+
+    #[test]
+    fn an_interrupt_before_the_entry_was_recorded_stands_below_the_call() {
+        check(
+            &[
+                enter(0, 'a', 0),
+                enter(1_000, 'x', 1),
+                leave(1_000, 2_000, 'x', 1),
+                enter(4_000, 'i', 2),
+                leave(4_000, 5_000, 'i', 2),
+                enter(6_000, 'b', 1),
+                leave(3_000, 7_000, 'b', 1),
+                leave(0, 9_000, 'a', 0),
+            ],
+            &[
+                "0.000 9.000 4.000 7 a",
+                "1.000 1.000 1.000 7 | x [test]",
+                "6.000 4.000 3.000 7 | b",
+                "4.000 1.000 1.000 7 | | i",
+            ],
+        );
+    }
+
+    #[test]
     fn a_trace_of_exits_only_has_its_tree() {
         check(
             &[
@@ -744,8 +834,8 @@ mod tests {
         assert_eq!(
             lines[lines.len() - 2..],
             [
-                "0.000 65.536 0.000 7 | b /* from above */",
-                "0.000 65.537 0.001 7 a /* from above */"
+                "0.000 32.768 0.000 7 | b /* from above */",
+                "0.000 32.769 0.001 7 a /* from above */"
             ]
         );
     }

@@ -34,9 +34,9 @@ pub struct Selection {
     pub functions: Option<Glob>,
     /// Only the task with this pid; 0 stands for the idle tasks of all CPUs.
     pub pid: Option<i32>,
-    /// Only what happened on this CPU.
+    /// Only what happened on this CPU; in the local style, calls that were entered there.
     pub cpu: Option<u32>,
-    /// Only records from this time on, by the trace's clock.
+    /// Only records from this time on, by the trace's clock; in the local style, calls by their entry.
     pub from_ns: Option<u64>,
     /// Only records before this time, by the trace's clock.
     pub until_ns: Option<u64>,
