@@ -19,6 +19,14 @@
     )
 )]
 
+pub mod durations;
+pub mod events;
+pub mod expression;
+pub mod fields;
 pub mod functions;
+pub mod names;
 pub mod task;
 pub mod texts;
+pub mod wildcard;
+
+mod numbers;

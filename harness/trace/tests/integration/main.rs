@@ -3,4 +3,8 @@
 //! Tests of event queries and exports on a real guest's captures and texts; `tests/data/linux-7.3.4/README.md` says
 //! where they are from.
 
+mod captures;
+mod events;
+mod expressions;
+mod fields;
 mod texts;
