@@ -40,6 +40,13 @@ pub(crate) fn push_seconds(out: &mut Vec<u8>, nanoseconds: u64) {
     push_padded(out, nanoseconds % 1_000_000_000, 9);
 }
 
+/// Nanoseconds as `MICROSECONDS.NNN`.
+pub(crate) fn push_microseconds(out: &mut Vec<u8>, nanoseconds: u64) {
+    push_decimal(out, nanoseconds / 1_000);
+    out.push(b'.');
+    push_padded(out, nanoseconds % 1_000, 3);
+}
+
 /// An integer as JSON: a number as long as a double holds it exactly, else a string of its decimal digits.
 pub(crate) fn push_json_unsigned(out: &mut Vec<u8>, value: u64) {
     if value <= EXACT_IN_A_DOUBLE {
@@ -142,6 +149,7 @@ mod tests {
         check(|out| push_hex(out, u64::MAX), "0xffffffffffffffff");
         check(|out| push_padded(out, 7, 3), "007");
         check(|out| push_seconds(out, 1_000_000_001), "1.000000001");
+        check(|out| push_microseconds(out, 1_002), "1.002");
     }
 
     #[test]

@@ -4,7 +4,10 @@
 //! where they are from.
 
 mod captures;
+mod dumps;
 mod events;
 mod expressions;
 mod fields;
+mod robust;
 mod texts;
+mod wire;
