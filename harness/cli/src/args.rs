@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::trace_args::Trace;
+
 /// Tests deferred initialisation in the Linux kernel.
 ///
 /// Boots a kernel in a QEMU VM, loads a module that defers work in a way a scenario describes,
@@ -19,7 +21,8 @@ pub(crate) struct Arguments {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    every scenario passed
+  0    every scenario passed; other commands: done
+  1    a trace is cut off or damaged, or cannot be read
   2    the command line or a scenario file is not valid
   96   something that a run needs is missing (see: deferinit doctor)
   100  a scenario failed
@@ -34,6 +37,9 @@ pub(crate) enum Command {
     List(List),
     /// Check scenario files without running them
     Check(Check),
+    /// Analyse a trace: one of a run, or any trace.dat
+    #[command(subcommand)]
+    Trace(Trace),
     /// Fetch, build and find kernels
     #[command(subcommand)]
     Kernel(Kernel),

@@ -19,6 +19,9 @@ mod project;
 mod repetitions;
 mod scenarios;
 mod stdout;
+mod trace_args;
+mod trace_file;
+mod trace_time;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -45,6 +48,7 @@ fn dispatch(arguments: Arguments, interrupted: Arc<AtomicBool>) -> Result<u8, Fa
         Command::Run(arguments) => commands::run::run(&arguments, interrupted),
         Command::List(arguments) => commands::list::run(&arguments),
         Command::Check(arguments) => commands::check::run(&arguments),
+        Command::Trace(command) => commands::trace::run(&command),
         Command::Kernel(command) => commands::kernel::run(&command, interrupted),
         Command::Module(command) => commands::module::run(&command, interrupted),
         Command::Doctor => commands::doctor::run(interrupted),

@@ -23,15 +23,17 @@ const TIME_SHIFT: u32 = 27;
 const TIME_TOP: u64 = 0xf8 << 56;
 
 /// The lines of `events/header_event` this decoder is written for, blanks collapsed.
-const HEADER_EVENT: [&str; 7] = [
+const HEADER_EVENT: [&str; 6] = [
     "type_len : 5 bits",
     "time_delta : 27 bits",
     "array : 32 bits",
     "padding : type == 29",
     "time_extend : type == 30",
-    "time_stamp : type == 31",
     "data max type_len == 28",
 ];
+
+/// One more, which kernels before 4.17 do not have, as they have no such event.
+const TIME_STAMP: &str = "time_stamp : type == 31";
 
 /// Where a sub-buffer's header keeps what, from `events/header_page`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -249,6 +251,12 @@ impl PageLayout {
         {
             return Err(LayoutError::Event(missing));
         }
+        if lines
+            .iter()
+            .any(|line| line.starts_with("time_stamp") && line != TIME_STAMP)
+        {
+            return Err(LayoutError::Event(TIME_STAMP));
+        }
         Ok(Self {
             timestamp: timestamp.offset(),
             commit: commit.offset(),
@@ -282,6 +290,21 @@ impl PageLayout {
     /// Whether a sub-buffer has committed data, or a mark that it lost it.
     pub(crate) fn holds_data(&self, sub_buffer: &[u8]) -> bool {
         u32_at(sub_buffer, self.commit).is_some_and(|commit| commit != 0)
+    }
+
+    /// The header of a sub-buffer that begins at this time, nothing committed.
+    pub(crate) fn header(&self, timestamp: u64) -> Vec<u8> {
+        let mut bytes = vec![0; self.data];
+        put(&mut bytes, self.timestamp, &timestamp.to_le_bytes());
+        bytes
+    }
+
+    /// Commits all of a sub-buffer that has been made so far.
+    pub(crate) fn commit(&self, bytes: &mut [u8], follows_loss: bool) {
+        let size = bytes.len().saturating_sub(self.data);
+        let size = u32::try_from(size).unwrap_or(COMMIT_SIZE) & COMMIT_SIZE;
+        let flags = if follows_loss { MISSED_EVENTS } else { 0 };
+        put(bytes, self.commit, &(size | flags).to_le_bytes());
     }
 
     /// Bytes of data a sub-buffer can hold.
@@ -526,6 +549,14 @@ impl Walk {
             start,
             end,
         }))
+    }
+}
+
+/// Writes into a place that is there.
+fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
+    let end = at.saturating_add(value.len());
+    if let Some(place) = bytes.get_mut(at..end) {
+        place.copy_from_slice(value);
     }
 }
 
@@ -929,6 +960,9 @@ mod tests {
         ));
         let other = HEADER_EVENT.replace("type == 31", "type == 30");
         let error = PageLayout::parse(HEADER_PAGE, &other).expect_err("it is changed");
-        assert_eq!(error, LayoutError::Event("time_stamp : type == 31"));
+        assert_eq!(error, LayoutError::Event(TIME_STAMP));
+        let older = HEADER_EVENT.replace("\ttime_stamp : type == 31\n", "");
+        assert_ne!(older, HEADER_EVENT);
+        assert_eq!(PageLayout::parse(HEADER_PAGE, &older), Ok(layout()));
     }
 }

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! `deferinit trace`: what people do with a trace, a file for each command.
+
+mod info;
+mod rewrite;
+
+use crate::exit::Failure;
+use crate::trace_args::Trace;
+
+/// Runs the command.
+pub(crate) fn run(command: &Trace) -> Result<u8, Failure> {
+    match command {
+        Trace::Info(arguments) => info::run(arguments),
+        Trace::Split(arguments) => rewrite::split(arguments),
+        Trace::Merge(arguments) => rewrite::merge(arguments),
+    }
+}
