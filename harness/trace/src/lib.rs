@@ -35,7 +35,6 @@ pub mod report;
 pub mod script;
 pub mod task;
 pub mod texts;
-pub mod wildcard;
 
 mod addresses;
 mod histogram;

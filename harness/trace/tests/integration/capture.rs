@@ -5,9 +5,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use deferinit_ftrace::capture::Capture;
 use deferinit_ftrace::format::Formats;
-use deferinit_ftrace::page::{CpuSubBuffers, PageLayout};
+use deferinit_ftrace::page::{CpuSubBuffers, PageLayout, SubBuffer};
 use deferinit_ftrace::persistent::Region;
 use deferinit_ftrace::record::{Event, Record};
 use deferinit_ftrace::saved_cmdlines::SavedCmdlines;
@@ -122,12 +121,21 @@ impl Recorded {
     pub(crate) fn with_records<T>(&self, use_them: impl FnOnce(&[Record<'_>]) -> T) -> T {
         let layout = self.layout();
         let cpus = self.sub_buffers(&layout);
-        let mut records = Capture::new(&self.formats, layout, cpus).records();
-        let all: Vec<_> = records.by_ref().collect();
+        let mut all = Vec::new();
+        for cpu in &cpus {
+            for sub_buffer in &cpu.sub_buffers {
+                let sub_buffer = SubBuffer::parse(sub_buffer, &layout).expect("it is whole");
+                for raw in sub_buffer.records() {
+                    let raw = raw.expect("it is whole");
+                    let record = Record::decode(&self.formats, cpu.cpu, raw);
+                    all.push(record.expect("its format is known"));
+                }
+            }
+        }
+        // Stable: each CPU's stay in their order.
+        all.sort_by_key(|record| (record.timestamp_ns, record.cpu));
         assert!(!all.is_empty(), "there are records");
-        let value = use_them(&all);
-        assert_eq!(records.finish().damages, 0);
-        value
+        use_them(&all)
     }
 
     pub(crate) fn symbols(&self) -> Symbols {
@@ -163,9 +171,8 @@ impl Recorded {
             trace_clock: "[local]\n",
             uname: "Linux guest 7.3.4 x86_64",
             version: "deferinit 0.1.0",
-            cpus: &cpus,
         };
-        archive.write().expect("all can be said")
+        archive.write(&cpus).expect("all can be said")
     }
 
     fn layout(&self) -> PageLayout {
