@@ -27,6 +27,29 @@ pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     out.finish()
 }
 
+/// Whether all was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Printed {
+    /// It was.
+    All,
+    /// The reader has closed the pipe, and wants no more.
+    ReaderIsGone,
+}
+
+/// What became of something that was written.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn written(outcome: io::Result<()>) -> Result<Printed, Failure> {
+    match outcome {
+        Ok(()) => Ok(Printed::All),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Printed::ReaderIsGone),
+        Err(error) => Err(Failure::setup(
+            anyhow!(error).context("cannot write to standard output"),
+        )),
+    }
+}
+
 /// What is printed while it is made: a lot of it, to a reader who may have seen enough.
 pub(crate) struct Output {
     bytes: Vec<u8>,
@@ -77,28 +100,15 @@ impl Output {
 
     fn flush(&mut self) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
-        let written = out.write_all(&self.bytes).and_then(|()| out.flush());
+        let outcome = out.write_all(&self.bytes).and_then(|()| out.flush());
         self.bytes.clear();
-        match written {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-                self.is_closed = true;
-                Ok(())
-            }
-            Err(error) => Err(Failure::setup(
-                anyhow!(error).context("cannot write to standard output"),
-            )),
-            Ok(()) => Ok(()),
-        }
+        self.is_closed |= written(outcome)? == Printed::ReaderIsGone;
+        Ok(())
     }
 }
 
 fn write(out: &mut impl Write, text: &str) -> Result<(), Failure> {
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::setup(
-            anyhow!(error).context("cannot write to standard output"),
-        )),
-        Ok(()) | Err(_) => Ok(()),
-    }
+    written(writeln!(out, "{text}").and_then(|()| out.flush())).map(drop)
 }
 
 #[cfg(test)]

@@ -25,6 +25,14 @@ pub(crate) enum Trace {
     Graph(Graph),
     /// Compare the functions of two traces
     Diff(Diff),
+    /// List or count events, by name and by their fields; or measure the time from one to another
+    Events(Events),
+    /// Maximum and histogram of latencies: of the latency tracers, of wake-ups, or of a function
+    Latency(Latency),
+    /// Write a trace in another format
+    Dump(Dump),
+    /// Feed the records to a program, a line of JSON each
+    Script(Script),
     /// Write a part of a trace, by time and CPU, into a new file
     Split(Split),
     /// Put the parts of a trace together again
@@ -224,6 +232,170 @@ pub(crate) struct Diff {
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Events {
+    #[command(flatten)]
+    pub(crate) input: Input,
+
+    #[command(flatten)]
+    pub(crate) window: Window,
+
+    /// Only these events: SYSTEM:EVENT, EVENT or SYSTEM, with *; may be given several times
+    #[arg(long, short, value_name = "EVENT")]
+    pub(crate) event: Vec<String>,
+
+    /// Only where this holds, in the language of the kernel's event filters, as 'prev_prio < 100 && cpu == 1'
+    #[arg(long, short, value_name = "EXPRESSION")]
+    pub(crate) filter: Option<String>,
+
+    /// Count them by event instead of listing them
+    #[arg(long, conflicts_with_all = ["to_event", "limit"])]
+    pub(crate) count: bool,
+
+    /// Print at most so many
+    #[arg(long, short = 'n', value_name = "N")]
+    pub(crate) limit: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) pair: PairArguments,
+
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// The end of what is measured.
+#[derive(Debug, Args)]
+pub(crate) struct PairArguments {
+    /// Measure the time from each of them to the next one of this event
+    #[arg(long, value_name = "EVENT")]
+    pub(crate) to_event: Option<String>,
+
+    /// Of that event, only where this holds
+    #[arg(long, value_name = "EXPRESSION", requires = "to_event")]
+    pub(crate) to_filter: Option<String>,
+
+    /// Fields that tell which belong together, as pid, or pid=next_pid where the two events call them differently
+    #[arg(
+        long,
+        value_name = "FIELD[=FIELD]",
+        value_delimiter = ',',
+        requires = "to_event"
+    )]
+    pub(crate) key: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) buckets: Buckets,
+}
+
+/// How a histogram is drawn.
+#[derive(Debug, Args)]
+pub(crate) struct Buckets {
+    /// Buckets of one width instead of powers of two, as 10us; with --range
+    #[arg(long, value_name = "WIDTH", requires = "range")]
+    pub(crate) bucket: Option<Nanos>,
+
+    /// What these buckets cover, as 0ns-1ms
+    #[arg(long, value_name = "FROM-TO", requires = "bucket", value_parser = parse_range)]
+    pub(crate) range: Option<(Nanos, Nanos)>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Latency {
+    #[command(flatten)]
+    pub(crate) input: Input,
+
+    #[command(flatten)]
+    pub(crate) window: Window,
+
+    /// Of what [default: the latency tracer that the run had]
+    #[arg(long, value_enum, value_name = "WHAT", conflicts_with = "function")]
+    pub(crate) of: Option<LatencyOf>,
+
+    /// Of the calls of this function, as function_graph recorded them
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) function: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) buckets: Buckets,
+
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LatencyOf {
+    /// From sched:sched_waking of a task to the sched:sched_switch to it
+    Wakeup,
+    /// From preemptirq:irq_disable to preemptirq:irq_enable on a CPU
+    Irqsoff,
+    /// From preemptirq:preempt_disable to preemptirq:preempt_enable on a CPU
+    Preemptoff,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Dump {
+    #[command(flatten)]
+    pub(crate) input: Input,
+
+    #[command(flatten)]
+    pub(crate) window: Window,
+
+    /// The format
+    #[arg(long, value_enum)]
+    pub(crate) format: DumpFormat,
+
+    /// The new file, which must not exist [default: standard output, but for trace.dat]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DumpFormat {
+    /// For trace-cmd and KernelShark
+    #[value(name = "trace.dat")]
+    TraceDat,
+    /// JSON for chrome://tracing, Perfetto and Speedscope
+    Chrome,
+    /// Perfetto's own format (.pftrace)
+    Perfetto,
+    /// A picture for a browser (SVG): self time by call stack
+    Flamegraph,
+    /// The same as lines for flame graph tools
+    Folded,
+    /// Callers and callees for dot
+    Graphviz,
+    /// A table of records
+    Csv,
+    /// A line of JSON for each record
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Script {
+    #[command(flatten)]
+    pub(crate) input: Input,
+
+    #[command(flatten)]
+    pub(crate) window: Window,
+
+    /// The program and its arguments; it reads the records from its standard input
+    #[arg(value_name = "COMMAND", required = true, last = true)]
+    pub(crate) command: Vec<std::ffi::OsString>,
+}
+
+fn parse_range(text: &str) -> Result<(Nanos, Nanos), String> {
+    let (from, to) = text
+        .split_once('-')
+        .ok_or_else(|| format!("{text:?} is no range, as 0ns-1ms"))?;
+    let nanos = |text: &str| {
+        text.parse::<Nanos>()
+            .map_err(|error| format!("{text:?}: {error}"))
+    };
+    Ok((nanos(from)?, nanos(to)?))
 }
 
 fn column_names() -> impl Iterator<Item = &'static str> {

@@ -4,8 +4,8 @@
 //!
 //! In: records by time ([`CallGraph::record`]). Out: a [`Graph`], the tree of all call paths of the trace, with how often
 //! each was taken and how long that took, of all tasks together or with each task's own tree. From it come the callers
-//! and the callees of a function, and each can be written as an indented tree and folded: `a;b;c SELF_NS`, a line per
-//! path, as flame graphs are made from.
+//! and the callees of a function, and each can be written as an indented tree, and handed to an export path by path
+//! ([`Graph::stacks`]).
 //!
 //! Times are those of [`crate::calls`]. A path that begins where the calls around it were not seen, because they began
 //! before the trace, stands below [`UNSEEN_CALLERS`]. An interrupt that came before the entry of a call was recorded (see
@@ -17,6 +17,7 @@
 //! for those around them, which come later: at most [`MOST_PENDING`], after which a task's are taken as they are.
 
 use std::collections::HashMap;
+use std::io;
 
 use deferinit_ftrace::record::Record;
 use deferinit_ftrace::saved_cmdlines::SavedCmdlines;
@@ -25,11 +26,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::addresses::Addresses;
 use crate::calls::{Account, Call, CallSink, Calls, Entry, Start, Unfinished};
+use crate::dump::StackSink;
 use crate::functions::{FunctionName, Functions};
 use crate::glob::Glob;
 use crate::report::OTHER_FUNCTIONS;
 use crate::task::Task;
-use crate::text::{push_blanks, push_decimal, scaled};
+use crate::text::{push_blanks, scaled};
 
 /// Paths that are told apart at most.
 pub const MOST_NODES: usize = 1 << 17;
@@ -557,32 +559,23 @@ impl Graph {
         }
     }
 
-    /// Writes the tree folded: `a;b;c NUMBER`, where the number is the self time in nanoseconds. A path without self
-    /// time has no line. A semicolon in a name, as in `[u8; 4]`, is written as a comma.
-    pub fn write_folded(&self, out: &mut Vec<u8>) {
-        let names: Vec<String> = self
-            .names
-            .iter()
-            .map(|name| name.name.replace(';', ","))
-            .collect();
-        let mut path = Vec::new();
-        for node in self.nodes.iter().filter(|node| node.counts.self_ns > 0) {
-            path.clear();
+    /// Hands each path to an export, with its self time and calls.
+    ///
+    /// # Errors
+    /// What the export says.
+    pub fn stacks(&self, sink: &mut impl StackSink) -> io::Result<()> {
+        let mut frames = Vec::new();
+        for node in &self.nodes {
+            frames.clear();
             let mut next = Some(node);
             while let Some(caller) = next {
-                path.push(caller.name);
+                frames.push(self.name(caller));
                 next = caller.parent.and_then(|parent| self.nodes.get(parent));
             }
-            for (place, name) in path.iter().rev().enumerate() {
-                if place > 0 {
-                    out.push(b';');
-                }
-                out.extend_from_slice(names.get(*name).map_or(b"", |name| name.as_bytes()));
-            }
-            out.push(b' ');
-            push_decimal(out, node.counts.self_ns);
-            out.push(b'\n');
+            frames.reverse();
+            sink.stack(&frames, node.counts.self_ns, node.counts.calls)?;
         }
+        Ok(())
     }
 
     /// For each name whether it matches.
@@ -657,6 +650,7 @@ fn task_of(key: u64) -> Option<Task> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dump::folded::Folded;
     use crate::made::{enter, leave, of, symbols};
 
     fn add_all(mut graph: CallGraph, records: &[Record<'_>]) -> Graph {
@@ -669,7 +663,8 @@ mod tests {
 
     fn folded(graph: &Graph) -> Vec<String> {
         let mut out = Vec::new();
-        graph.write_folded(&mut out);
+        let mut lines = Folded::new(&mut out);
+        graph.stacks(&mut lines).expect("a vector takes all");
         let text = String::from_utf8(out).expect("it is ASCII");
         text.lines().map(str::to_owned).collect()
     }

@@ -41,4 +41,4 @@ mod histogram;
 #[cfg(test)]
 mod made;
 mod numbers;
-mod text;
+pub mod text;

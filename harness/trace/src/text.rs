@@ -94,7 +94,7 @@ pub(crate) fn push_blanks(out: &mut Vec<u8>, count: usize) {
 
 /// Nanoseconds in the largest unit that leaves a digit before the point: `999 ns`, `1.234 us`, `12.345 s`.
 #[must_use]
-pub(crate) fn scaled(ns: u64) -> String {
+pub fn scaled(ns: u64) -> String {
     let (unit, name) = match ns {
         0..1_000 => return format!("{ns} ns"),
         1_000..1_000_000 => (1_000, "us"),

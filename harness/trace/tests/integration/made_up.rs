@@ -5,6 +5,7 @@
 use deferinit_ftrace::record::{Event, Record};
 use deferinit_ftrace::saved_cmdlines::SavedCmdlines;
 use deferinit_ftrace::symbols::Symbols;
+use deferinit_trace::dump::folded::Folded;
 use deferinit_trace::functions::Functions;
 use deferinit_trace::glob::Glob;
 use deferinit_trace::graph::{CallGraph, Graph, Grouping};
@@ -127,7 +128,9 @@ fn check(records: &[Record<'_>], symbols: &Symbols) {
             graph.write_tree(&mut out);
             let lines = out.iter().filter(|byte| **byte == b'\n').count();
             assert!(lines > graph.nodes.len());
-            graph.write_folded(&mut out);
+            graph
+                .stacks(&mut Folded::new(&mut out))
+                .expect("a vector takes all");
             for part in [
                 graph.callers(&Glob::new("*")),
                 graph.callees(&Glob::new("*")),

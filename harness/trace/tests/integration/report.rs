@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use deferinit_ftrace::record::{Event, Record};
+use deferinit_trace::dump::folded::Folded;
 use deferinit_trace::functions::Functions;
 use deferinit_trace::graph::{CallGraph, Grouping};
 use deferinit_trace::report::{FunctionStatistics, Report};
@@ -179,7 +180,9 @@ fn the_graph_adds_up_to_the_report() {
             assert_eq!(sums, expected, "{}", row.name);
         }
         let mut folded = Vec::new();
-        graph.write_folded(&mut folded);
+        graph
+            .stacks(&mut Folded::new(&mut folded))
+            .expect("a vector takes all");
         let folded = String::from_utf8(folded).expect("names are ASCII");
         let sum: u64 = folded
             .lines()

@@ -8,25 +8,18 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use deferinit_trace::calls::Account;
 use deferinit_trace::diff::{Difference, Measure};
+use deferinit_trace::dump::folded::Folded;
 use deferinit_trace::functions::Functions;
 use deferinit_trace::glob::Glob;
 use deferinit_trace::graph::{CallGraph, Grouping};
 use deferinit_trace::report::{Column, FunctionStatistics, Report};
-use serde::Serialize;
 
 use crate::args::Format;
+use crate::commands::trace::print_json;
 use crate::exit::{Failure, complain};
-use crate::stdout::{print, print_bytes};
+use crate::stdout::print_bytes;
 use crate::trace_args::{self, GraphFormat, Window};
 use crate::trace_file::Trace;
-
-/// A versioned file for programs.
-#[derive(Serialize)]
-struct Versioned<'a, T> {
-    format_version: u32,
-    #[serde(flatten)]
-    content: &'a T,
-}
 
 /// Prints the statistics of each function.
 pub(crate) fn report(arguments: &trace_args::Report) -> Result<u8, Failure> {
@@ -116,7 +109,10 @@ pub(crate) fn graph(arguments: &trace_args::Graph) -> Result<u8, Failure> {
     let mut out = Vec::new();
     match arguments.format {
         GraphFormat::Text => graph.write_tree(&mut out),
-        GraphFormat::Folded => graph.write_folded(&mut out),
+        GraphFormat::Folded => graph
+            .stacks(&mut Folded::new(&mut out))
+            .context("cannot fold the calls")
+            .map_err(Failure::setup)?,
         GraphFormat::Json => return print_json(&graph).and_then(|()| trace.outcome(&tally)),
     }
     print_bytes(&out)?;
@@ -174,15 +170,4 @@ fn column(name: &str) -> Column {
         .iter()
         .find(|(of, _)| *of == name)
         .map_or(Column::Total, |(_, column)| *column)
-}
-
-fn print_json<T: Serialize>(content: &T) -> Result<(), Failure> {
-    let versioned = Versioned {
-        format_version: 1,
-        content,
-    };
-    let json = serde_json::to_string_pretty(&versioned)
-        .context("cannot write the result as JSON")
-        .map_err(Failure::setup)?;
-    print(&json)
 }

@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use anyhow::Context;
 use deferinit_ftrace::capture::Tally;
 use deferinit_ftrace::record::{Event, Record};
 use deferinit_ftrace::stats::Stats;
 use serde::Serialize;
 
 use crate::args::Format;
+use crate::commands::trace::print_json;
 use crate::exit::Failure;
 use crate::stdout::print;
 use crate::trace_args::Info;
@@ -21,7 +21,6 @@ use crate::trace_time::Seconds;
 /// What there is to say, as it is printed for programs.
 #[derive(Serialize)]
 struct Summary {
-    format_version: u32,
     file: String,
     file_bytes: u64,
     trace_dat_version: u8,
@@ -104,12 +103,7 @@ pub(crate) fn run(arguments: &Info) -> Result<u8, Failure> {
     let summary = summary(&trace, &seen, &tally);
     match arguments.format {
         Format::Text => print(text(&summary).trim_end())?,
-        Format::Json => {
-            let json = serde_json::to_string_pretty(&summary)
-                .context("cannot write the summary as JSON")
-                .map_err(Failure::setup)?;
-            print(&json)?;
-        }
+        Format::Json => print_json(&summary)?,
     }
     trace.outcome(&tally)
 }
@@ -140,7 +134,6 @@ fn summary(trace: &Trace, seen: &Seen, tally: &Tally) -> Summary {
         })
         .collect();
     Summary {
-        format_version: 1,
         file: trace.path.display().to_string(),
         file_bytes: file.source().size(),
         trace_dat_version: file.version(),

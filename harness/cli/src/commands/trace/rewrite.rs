@@ -3,8 +3,8 @@
 //! `deferinit trace split` and `merge`: a new file of one or more others.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, ErrorKind};
+use std::fs::File;
+use std::io::BufWriter;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
@@ -12,15 +12,16 @@ use deferinit_ftrace::trace_dat::{Rewritten, Selection, Text, TraceDat, rewrite}
 use serde::Serialize;
 
 use crate::args::Format;
+use crate::commands::trace::dump::Partial;
+use crate::commands::trace::print_json;
 use crate::exit::{Failure, PASSED, TRACE};
 use crate::stdout::print;
-use crate::trace_args::{Merge, Split};
+use crate::trace_args::{Merge, Split, Window};
 use crate::trace_file::Trace;
 
 /// What was written, as it is printed for programs.
 #[derive(Serialize)]
 struct Written<'a> {
-    format_version: u32,
     file: String,
     records: u64,
     cpus: &'a BTreeMap<u32, u64>,
@@ -29,20 +30,7 @@ struct Written<'a> {
 /// Writes a part of a trace.
 pub(crate) fn split(arguments: &Split) -> Result<u8, Failure> {
     let trace = Trace::open(&arguments.input)?;
-    let window = &arguments.window;
-    let start = trace
-        .records()
-        .next_record()
-        .map_or(0, |record| record.timestamp_ns);
-    let (from, to) = window.bounds(start);
-    let selection = Selection {
-        from,
-        to,
-        cpus: window.cpu.as_ref().map(|cpus| cpus.0.clone()),
-    };
-    if selection.from >= selection.to {
-        return Err(Failure::usage(anyhow!("--from is not before --to")));
-    }
+    let selection = selection(&trace, &arguments.window)?;
     write(&[trace], &selection, &arguments.output, arguments.format)
 }
 
@@ -61,38 +49,55 @@ pub(crate) fn merge(arguments: &Merge) -> Result<u8, Failure> {
     )
 }
 
-/// Writes the file beside its place, and puts it there when it is whole.
+/// Writes a part of a trace, and says nothing.
+pub(crate) fn part(trace: Trace, window: &Window, output: &Path) -> Result<u8, Failure> {
+    let selection = selection(&trace, window)?;
+    let traces = [trace];
+    let rewritten = write_file(&traces, &selection, output)?;
+    Ok(code(&traces, &rewritten))
+}
+
+fn selection(trace: &Trace, window: &Window) -> Result<Selection, Failure> {
+    let start = trace
+        .records()
+        .next_record()
+        .map_or(0, |record| record.timestamp_ns);
+    let (from, to) = window.bounds(start);
+    if from >= to {
+        return Err(Failure::usage(anyhow!("--from is not before --to")));
+    }
+    Ok(Selection {
+        from,
+        to,
+        cpus: window.cpu.as_ref().map(|cpus| cpus.0.clone()),
+    })
+}
+
+fn write_file(
+    traces: &[Trace],
+    selection: &Selection,
+    output: &Path,
+) -> Result<Rewritten, Failure> {
+    let partial = Partial::create(output)?;
+    let rewritten = write_partial(traces, selection, &partial.file, output)?;
+    partial.keep(output)?;
+    Ok(rewritten)
+}
+
+fn code(traces: &[Trace], rewritten: &Rewritten) -> u8 {
+    let is_damaged =
+        !rewritten.damage.is_empty() || traces.iter().any(|trace| !trace.file.notices().is_empty());
+    if is_damaged { TRACE } else { PASSED }
+}
+
 fn write(
     traces: &[Trace],
     selection: &Selection,
     output: &Path,
     format: Format,
 ) -> Result<u8, Failure> {
-    if output.exists() {
-        return Err(Failure::usage(anyhow!(
-            "{} exists already",
-            output.display()
-        )));
-    }
-    let mut name = output.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.partial", std::process::id()));
-    let partial = output.with_file_name(name);
-    let written = write_partial(traces, selection, &partial).and_then(|rewritten| {
-        // A link is refused where there is a file: nobody's is overwritten.
-        fs::hard_link(&partial, output)
-            .or_else(|error| match error.kind() {
-                ErrorKind::AlreadyExists => Err(error),
-                _ => fs::rename(&partial, output),
-            })
-            .with_context(|| format!("cannot put the new trace at {}", output.display()))
-            .map_err(Failure::setup)?;
-        Ok(rewritten)
-    });
-    // Gone already where it was renamed.
-    drop(fs::remove_file(&partial));
-    let rewritten = written?;
+    let rewritten = write_file(traces, selection, output)?;
     let written = Written {
-        format_version: 1,
         file: output.display().to_string(),
         records: rewritten.records.values().sum(),
         cpus: &rewritten.records,
@@ -104,27 +109,18 @@ fn write(
             written.cpus.len(),
             written.file
         ))?,
-        Format::Json => {
-            let json = serde_json::to_string_pretty(&written)
-                .context("cannot write the result as JSON")
-                .map_err(Failure::setup)?;
-            print(&json)?;
-        }
+        Format::Json => print_json(&written)?,
     }
-    let is_damaged =
-        !rewritten.damage.is_empty() || traces.iter().any(|trace| !trace.file.notices().is_empty());
-    Ok(if is_damaged { TRACE } else { PASSED })
+    Ok(code(traces, &rewritten))
 }
 
 fn write_partial(
     traces: &[Trace],
     selection: &Selection,
-    partial: &Path,
+    out: &File,
+    output: &Path,
 ) -> Result<Rewritten, Failure> {
-    let cannot = || format!("cannot write {}", partial.display());
-    let out = create(partial)
-        .with_context(cannot)
-        .map_err(Failure::setup)?;
+    let cannot = || format!("cannot write {}", output.display());
     let first = traces
         .first()
         .ok_or_else(|| Failure::usage(anyhow!("there is no trace to write")))?;
@@ -172,8 +168,4 @@ fn write_partial(
         .with_context(cannot)
         .map_err(Failure::setup)?;
     Ok(rewritten)
-}
-
-fn create(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).open(path)
 }
