@@ -23,7 +23,7 @@ mod symbols;
 mod tsc;
 mod vm;
 
-pub use initramfs::initramfs;
+pub use initramfs::{GuestFile, add_boot_config, initramfs};
 pub use machine::{ExactClock, Machine, WallClock};
 pub use plan::plan;
 pub use qemu::{Qemu, Version};
