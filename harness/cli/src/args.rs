@@ -2,11 +2,14 @@
 
 //! The arguments as they are typed.
 
+pub(crate) mod record;
+pub(crate) mod trace;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::trace_args::Trace;
+use self::trace::Trace;
 
 /// Tests deferred initialisation in the Linux kernel.
 ///
@@ -37,7 +40,7 @@ pub(crate) enum Command {
     List(List),
     /// Check scenario files without running them
     Check(Check),
-    /// Analyse a trace: one of a run, or any trace.dat
+    /// Record a trace, or analyse one: of a run, or any trace.dat
     #[command(subcommand)]
     Trace(Trace),
     /// Fetch, build and find kernels

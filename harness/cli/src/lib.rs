@@ -11,6 +11,7 @@
 mod args;
 mod commands;
 mod exit;
+mod guest_files;
 mod insmod;
 mod output;
 mod pipeline;
@@ -19,7 +20,6 @@ mod project;
 mod repetitions;
 mod scenarios;
 mod stdout;
-mod trace_args;
 mod trace_file;
 mod trace_time;
 
@@ -48,9 +48,9 @@ fn dispatch(arguments: Arguments, interrupted: Arc<AtomicBool>) -> Result<u8, Fa
         Command::Run(arguments) => commands::run::run(&arguments, interrupted),
         Command::List(arguments) => commands::list::run(&arguments),
         Command::Check(arguments) => commands::check::run(&arguments),
-        Command::Trace(command) => commands::trace::run(&command),
         Command::Kernel(command) => commands::kernel::run(&command, interrupted),
         Command::Module(command) => commands::module::run(&command, interrupted),
+        Command::Trace(command) => commands::trace::run(&command, interrupted),
         Command::Doctor => commands::doctor::run(interrupted),
         Command::Setup => commands::setup::run(interrupted),
     }

@@ -23,10 +23,10 @@ mod symbols;
 mod tsc;
 mod vm;
 
-pub use initramfs::initramfs;
+pub use initramfs::{GuestFile, add_boot_config, initramfs};
 pub use machine::{ExactClock, Machine, WallClock};
 pub use plan::plan;
 pub use qemu::{Qemu, Version};
-pub use results::{Module, Received};
+pub use results::{CommandResult, Failure, Module, Received};
 pub use symbols::kallsyms;
 pub use vm::{Ending, Outcome, Request, check_memory, run};

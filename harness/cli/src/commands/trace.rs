@@ -7,19 +7,24 @@ mod events;
 mod functions;
 mod info;
 mod latency;
+mod record;
 mod replay;
 mod rewrite;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use serde::Serialize;
 
+use crate::args::trace::Trace;
 use crate::exit::Failure;
 use crate::stdout::print;
-use crate::trace_args::Trace;
 
 /// Runs the command.
-pub(crate) fn run(command: &Trace) -> Result<u8, Failure> {
+pub(crate) fn run(command: &Trace, interrupted: Arc<AtomicBool>) -> Result<u8, Failure> {
     match command {
+        Trace::Record(arguments) => record::run(arguments, interrupted),
         Trace::Info(arguments) => info::run(arguments),
         Trace::Report(arguments) => functions::report(arguments),
         Trace::Replay(arguments) => replay::run(arguments),

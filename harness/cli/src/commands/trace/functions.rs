@@ -15,11 +15,11 @@ use deferinit_trace::graph::{CallGraph, Grouping};
 use deferinit_trace::report::{Column, FunctionStatistics, Report};
 
 use crate::args::Format;
+use crate::args::trace::{self as trace_args, GraphFormat, Window};
 use crate::commands::trace::events::lacks;
 use crate::commands::trace::print_json;
 use crate::exit::{Failure, complain};
 use crate::stdout::print_bytes;
-use crate::trace_args::{self, GraphFormat, Window};
 use crate::trace_file::Trace;
 
 /// Prints the statistics of each function.

@@ -10,9 +10,9 @@ use deferinit_trace::glob::Glob;
 use deferinit_trace::names::Names;
 use deferinit_trace::replay::{Columns, KernelReplay, LocalReplay, Palette, Selection};
 
+use crate::args::trace::{Part, Replay, Style};
 use crate::exit::Failure;
 use crate::stdout::Output;
-use crate::trace_args::{Part, Replay, Style};
 use crate::trace_file::Trace;
 
 /// Runs the command.

@@ -10,11 +10,13 @@ use deferinit_scenario::Nanos;
 use deferinit_trace::diff::Measure;
 use deferinit_trace::report::Column;
 
-use crate::args::Format;
+use super::Format;
+use super::record::Record;
 use crate::trace_time::TimePoint;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Trace {
+    Record(Box<Record>),
     /// Say what is in a trace: who made it, when, how many records of what, and whether some were lost
     Info(Info),
     /// Statistics of each function: calls, total, self, min, avg, p50, p99, max
