@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use deferinit_check::judge;
+use deferinit_check::{Verdict, judge};
 use deferinit_ftrace::capture::Tally;
 use deferinit_host::{Outcome, Request};
 use deferinit_report::{FunctionFigures, Repetition, RunResult, guest_nanoseconds};
@@ -71,13 +71,21 @@ pub(crate) fn run(job: &Job<'_>, folder: &Path) -> Result<RunResult> {
     }
     let timeline = join(timelines).context("the scenario has no phase")?;
     write_json(folder, "timeline.json", &timeline)?;
+    let mut judgement = judge(scenario, &timeline, prepared.judged());
+    if let Some(Outcome {
+        ending: deferinit_host::Ending::Unsupported { what, option },
+        ..
+    }) = &last
+    {
+        judgement.verdict = Verdict::Unsupported(unsupported(what, option.as_deref()));
+    }
     let (kernel, console) = last.map_or((None, String::new()), |outcome| {
         (outcome.received.kernel, outcome.console_tail)
     });
 
     let mut result = RunResult {
         repetition,
-        judgement: judge(scenario, &timeline, prepared.judged()),
+        judgement,
         clock: clock_word(scenario.clock).to_owned(),
         kernel: kernel.unwrap_or_else(|| prepared.release.clone()),
         machine: machine.describe(scenario, prepared.needs),
@@ -206,10 +214,24 @@ fn ending(ending: &deferinit_host::Ending, damage: Option<&str>) -> Ending {
         Host::GuestPanic { message } => Ending::GuestPanic { message },
         Host::HostDeadline { waiting_for } => Ending::HostDeadline { waiting_for },
         Host::AgentMissing => Ending::AgentMissing,
-        Host::AgentError { message } => Ending::AgentError { message },
+        Host::AgentError { message } | Host::Refused { message } => Ending::AgentError { message },
+        Host::Unsupported { what, option } => Ending::AgentError {
+            message: unsupported(&what, option.as_deref()),
+        },
+        Host::NoFunction { file, pattern } => Ending::AgentError {
+            message: format!("{pattern:?} matches no function (in {file})"),
+        },
         Host::QemuDied { status } => Ending::QemuDied { status },
         Host::Interrupted => Ending::Interrupted,
         Host::Truncated { message } => Ending::Truncated { message },
+    }
+}
+
+/// What a kernel cannot do, in one line.
+pub(crate) fn unsupported(what: &str, option: Option<&str>) -> String {
+    match option {
+        Some(option) => format!("{what}: the kernel was built without {option}"),
+        None => what.to_owned(),
     }
 }
 

@@ -27,6 +27,6 @@ pub use initramfs::initramfs;
 pub use machine::{ExactClock, Machine, WallClock};
 pub use plan::plan;
 pub use qemu::{Qemu, Version};
-pub use results::{Module, Received};
+pub use results::{CommandResult, Failure, Module, Received};
 pub use symbols::kallsyms;
 pub use vm::{Ending, Outcome, Request, check_memory, run};

@@ -2,7 +2,7 @@
 
 //! From a scenario to what the agent is told.
 
-use deferinit_protocol::{EVENTS_SYSTEM, Phase, Plan, Round, Trace, Until, VERSION};
+use deferinit_protocol::{EVENTS_SYSTEM, Phase, Plan, Round, Since, Trace, Until, VERSION};
 use deferinit_scenario as scenario;
 use deferinit_scenario::{Scenario, Start, Workload};
 
@@ -37,9 +37,15 @@ pub fn plan(scenario: &Scenario) -> Plan {
         deadline_ns: scenario.deadline.0,
         modules: Vec::new(),
         trace: Trace {
+            tracer: tracer(scenario).to_owned(),
             functions: scenario.trace.functions.clone(),
             events,
-            buffer_kib_per_cpu: (scenario.trace.buffer.0 / 1024 / cpus).max(1),
+            since: if scenario.is_built_in() {
+                Since::BootInstance
+            } else {
+                Since::Window
+            },
+            ..Trace::nothing((scenario.trace.buffer.0 / 1024 / cpus).max(1))
         },
         is_built_in: scenario.is_built_in(),
         phases: scenario.phases.iter().map(phase).collect(),
@@ -48,6 +54,15 @@ pub fn plan(scenario: &Scenario) -> Plan {
             .command_line
             .iter()
             .any(|parameter| parameter == KMEMLEAK_ON),
+    }
+}
+
+/// Where no function is asked for, a tracer of functions would record all of them.
+fn tracer(scenario: &Scenario) -> &'static str {
+    if scenario.trace.functions.is_empty() {
+        "nop"
+    } else {
+        "function_graph"
     }
 }
 
@@ -67,6 +82,7 @@ fn phase(phase: &scenario::Phase) -> Phase {
             .flatten()
             .map(|workload| round(&workload))
             .collect(),
+        command: None,
     }
 }
 

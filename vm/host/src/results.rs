@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use deferinit_protocol::{Capture, FileKind, Message, PhaseEnd, Section, frame};
+use deferinit_protocol::{Capture, CommandEnd, FileKind, Message, PhaseEnd, Section, frame};
 
 /// What the agent said, besides files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,10 +31,46 @@ pub struct Received {
     pub last_phase: Option<String>,
     /// How the window ended, if the agent got that far.
     pub end: Option<PhaseEnd>,
+    /// How the commands of phases ended, in their order.
+    pub commands: Vec<CommandResult>,
+    /// The files that are not whole, by their paths below `trace/`, and how much of them there is.
+    pub cut: Vec<(String, u64)>,
     /// Why the agent gave up, if it did.
-    pub failure: Option<String>,
+    pub failure: Option<Failure>,
     /// What is wrong with the stream, if anything.
     pub damage: Option<String>,
+}
+
+/// Why the agent gave up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The guest's kernel cannot do what is asked for.
+    Unsupported {
+        /// What it cannot do.
+        what: String,
+        /// The option of its configuration that would make it.
+        option: Option<String>,
+    },
+    /// The guest's kernel refused a setting.
+    Refused(String),
+    /// A pattern matches no function.
+    NoFunction {
+        /// The file that it was written to.
+        file: String,
+        /// The pattern.
+        pattern: String,
+    },
+    /// Anything else.
+    Failed(String),
+}
+
+/// How the command of a phase ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandResult {
+    /// The phase.
+    pub phase: String,
+    /// How.
+    pub end: CommandEnd,
 }
 
 /// A module that was loaded.
@@ -93,8 +129,21 @@ pub(crate) fn receive(stream: &[u8], cpus: u32, folder: &Path) -> Result<Receive
             Message::File { file } => {
                 files.insert(file, payload.to_vec());
             }
+            Message::CommandEnded { phase, end } => {
+                received.commands.push(CommandResult { phase, end });
+            }
+            Message::Cut { file, bytes } => {
+                received.cut.extend(file.path().map(|path| (path, bytes)))
+            }
             Message::Finished { end } => received.end = Some(end),
-            Message::Failed { message } => received.failure = Some(message),
+            Message::Unsupported { what, option } => {
+                received.failure = Some(Failure::Unsupported { what, option });
+            }
+            Message::Refused { message } => received.failure = Some(Failure::Refused(message)),
+            Message::NoFunction { file, pattern } => {
+                received.failure = Some(Failure::NoFunction { file, pattern });
+            }
+            Message::Failed { message } => received.failure = Some(Failure::Failed(message)),
         }
     }
     for (file, content) in files {
@@ -122,6 +171,9 @@ fn is_of_guest(file: &FileKind, cpus: u32) -> bool {
         | FileKind::Results { phase: _ }
         | FileKind::Rounds { phase: _ }
         | FileKind::Functions
+        | FileKind::Output { phase: _ }
+        | FileKind::Report { scope: _, file: _ }
+        | FileKind::AvailableFunctions
         | FileKind::Dmesg
         | FileKind::Kmemleak => true,
     }

@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use deferinit_protocol::{Capture, MODULE, PhaseEnd, Plan};
+use deferinit_protocol::{Buffer, Capture, MODULE, PhaseEnd, Plan, Since};
 use deferinit_scenario::{Bytes, Clock};
 
 use crate::argv::{self, Arguments};
@@ -21,7 +21,7 @@ use crate::machine::Machine;
 use crate::memory::{GuestMemory, Region};
 use crate::monitor::{Event, Monitor};
 use crate::qemu::{Qemu, Running};
-use crate::results::{self, Received};
+use crate::results::{self, Failure, Received};
 use crate::tsc;
 
 /// How often a wait looks at what can only be polled: QEMU's exit, and the user's Ctrl-C.
@@ -93,6 +93,25 @@ pub enum Ending {
         /// Why.
         message: String,
     },
+    /// The guest's kernel cannot do what is asked for.
+    Unsupported {
+        /// What it cannot do.
+        what: String,
+        /// The option of its configuration that would make it, if that is known.
+        option: Option<String>,
+    },
+    /// The guest's kernel refused a setting.
+    Refused {
+        /// Which one, and why.
+        message: String,
+    },
+    /// A pattern matches no function of the guest's kernel.
+    NoFunction {
+        /// The file that it was written to.
+        file: String,
+        /// The pattern.
+        pattern: String,
+    },
     /// QEMU ended by itself.
     QemuDied {
         /// Its exit status or the signal that ended it, and its last words.
@@ -146,7 +165,8 @@ pub fn run(request: &Request<'_>) -> Result<Outcome> {
         Some(bytes) => bytes.0,
         None => request.machine.memory()?.0,
     };
-    let trace = trace_region(Bytes(memory_bytes), request.trace_buffer)?;
+    let region = trace_region(Bytes(memory_bytes), request.trace_buffer)?;
+    let trace = (request.plan.trace.buffer() == Buffer::Persistent).then_some(region);
     let command_line = [request.command_line, &built_in_parameters(request.plan)].concat();
     let arguments = argv::arguments(&Arguments {
         machine: request.machine,
@@ -154,14 +174,13 @@ pub fn run(request: &Request<'_>) -> Result<Outcome> {
         version: request.qemu.version,
         cpus: request.cpus,
         memory_bytes,
-        trace: Some(trace),
+        trace,
         kernel: request.kernel,
         initramfs: request.initramfs,
         extra_command_line: &command_line,
-        boot_events: if request.plan.is_built_in {
-            &request.plan.trace.events
-        } else {
-            &[]
+        boot_events: match request.plan.trace.since {
+            Since::BootInstance => &request.plan.trace.events,
+            Since::Window | Since::BootTop => &[],
         },
         tsc_khz: match request.clock {
             Clock::Exact => None,
@@ -205,9 +224,9 @@ pub fn run(request: &Request<'_>) -> Result<Outcome> {
     let stream = read_results(&vm)?;
     let received = results::receive(&stream, request.cpus, &request.folder.join("trace"))?;
     let console_tail = tail(&vm.join(argv::CONSOLE_LOG));
-    let trace_region = match received.capture {
-        Some(Capture::Persistent) => memory.read(trace)?,
-        Some(Capture::Drained) | None => Vec::new(),
+    let trace_region = match (received.capture, trace) {
+        (Some(Capture::Persistent), Some(region)) => memory.read(region)?,
+        (Some(Capture::Persistent | Capture::Drained) | None, _) => Vec::new(),
     };
     let ending = ending(&wait, &received, &console_tail, limit, &vm);
     Ok(Outcome {
@@ -348,9 +367,12 @@ fn ending(wait: &Wait, received: &Received, console: &str, limit: Duration, vm: 
 
 /// The guest has powered off in good order; did the agent say all it should?
 fn agent_ending(received: &Received) -> Ending {
-    if let Some(message) = &received.failure {
-        return Ending::AgentError {
-            message: message.clone(),
+    if let Some(failure) = received.failure.clone() {
+        return match failure {
+            Failure::Unsupported { what, option } => Ending::Unsupported { what, option },
+            Failure::Refused(message) => Ending::Refused { message },
+            Failure::NoFunction { file, pattern } => Ending::NoFunction { file, pattern },
+            Failure::Failed(message) => Ending::AgentError { message },
         };
     }
     if let Some(message) = &received.damage {

@@ -14,12 +14,14 @@
 pub mod frame;
 mod message;
 mod plan;
+mod trace;
 
-pub use message::{Capture, FileKind, Message, PhaseEnd, RoundsRecord, Section};
-pub use plan::{Phase, Plan, Round, Trace, Until};
+pub use message::{Capture, CommandEnd, FileKind, Message, PhaseEnd, RoundsRecord, Section};
+pub use plan::{Command, Phase, Plan, Round, Until};
+pub use trace::{Buffer, How, PidFile, PidFilter, Scope, Setting, Since, TaskOf, TextFile, Trace};
 
 /// The version of plan and frames; both sides are built together, so it must be equal.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The fw_cfg file that holds the plan.
 pub const FW_CFG_PLAN: &str = "opt/org.deferinit/plan";
@@ -41,6 +43,15 @@ pub const EVENTS_MODULE_PATH: &str = "/test_deferred_events.ko";
 
 /// The system of the module's trace events.
 pub const EVENTS_SYSTEM: &str = "test_deferred";
+
+/// Where the shell lies in the initramfs of runs that have a command.
+pub const SHELL_PATH: &str = "/bin/busybox";
+
+/// More than this of a command's output does not fit into the file system that takes it.
+pub const MAX_OUTPUT_BYTES: u64 = 4 << 20;
+
+/// No more than this of a report is sent.
+pub const MAX_REPORT_BYTES: u64 = 16 << 20;
 
 /// What every marker in the trace begins with.
 pub const MARKER_PREFIX: &str = "deferinit: ";

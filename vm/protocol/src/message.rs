@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Scope;
+
 /// One frame's header. Only [`Message::File`] has a payload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -47,15 +49,49 @@ pub enum Message {
         /// unload.
         unloaded: Option<i32>,
     },
+    /// The command of a phase came to its end.
+    CommandEnded {
+        /// The phase.
+        phase: String,
+        /// How.
+        end: CommandEnd,
+    },
     /// A file of the guest; its content is the payload.
     File {
         /// Which file.
         file: FileKind,
     },
+    /// A file that was sent is not all there was.
+    Cut {
+        /// Which file.
+        file: FileKind,
+        /// How many bytes of it were sent.
+        bytes: u64,
+    },
     /// The last frame: everything was sent.
     Finished {
         /// How the measured window ended.
         end: PhaseEnd,
+    },
+    /// The last frame: the kernel of the guest cannot do what is asked for.
+    Unsupported {
+        /// What it cannot do.
+        what: String,
+        /// The option of its configuration that would make it, if that is known.
+        option: Option<String>,
+    },
+    /// The last frame: the kernel refused a setting, or a filter matches nothing.
+    Refused {
+        /// What was written where, and what the kernel says.
+        message: String,
+    },
+    /// The last frame: a pattern matches no function of the kernel; what it could have matched was sent as
+    /// [`FileKind::AvailableFunctions`].
+    NoFunction {
+        /// The file that it was written to.
+        file: String,
+        /// The pattern.
+        pattern: String,
     },
     /// The last frame: the agent could not go on.
     Failed {
@@ -85,6 +121,16 @@ pub enum PhaseEnd {
         /// What the agent was waiting for.
         waiting_for: String,
     },
+}
+
+/// How a command came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CommandEnd {
+    /// It exited with this status; with 127 if it could not be run at all, as its output says.
+    Exited(i32),
+    /// This signal ended it.
+    Signalled(i32),
 }
 
 /// How the trace is recorded.
@@ -154,6 +200,20 @@ pub enum FileKind {
         /// The phase.
         phase: String,
     },
+    /// What the command of a phase printed, to both of its outputs.
+    Output {
+        /// The phase.
+        phase: String,
+    },
+    /// A text file of the kernel's, as the plan asks for it.
+    Report {
+        /// Below which folder it was.
+        scope: Scope,
+        /// Its path there.
+        file: String,
+    },
+    /// `available_filter_functions`, where a pattern has matched none of them.
+    AvailableFunctions,
     /// The kernel log.
     Dmesg,
     /// What kmemleak found.
@@ -164,7 +224,7 @@ impl FileKind {
     /// Where the file belongs, relative to the `trace` folder of a run.
     ///
     /// `None` if a name in it is not one of a trace event or a phase: letters, digits, `_` and `-`,
-    /// at most 64 of them.
+    /// at most 64 of them; in a report's, `.` as well, but not first.
     pub fn path(&self) -> Option<String> {
         let fixed = match self {
             FileKind::HeaderPage => "formats/header_page",
@@ -179,12 +239,22 @@ impl FileKind {
             FileKind::Rounds { phase } => {
                 return is_name(phase).then(|| format!("rounds/{phase}"));
             }
+            FileKind::Output { phase } => {
+                return is_name(phase).then(|| format!("output/{phase}"));
+            }
+            FileKind::Report { scope, file } => {
+                return file
+                    .split('/')
+                    .all(is_file_name)
+                    .then(|| format!("reports/{}/{file}", scope.word()));
+            }
             FileKind::Stats { cpu } => return Some(format!("stats/cpu{cpu}")),
             FileKind::Raw { cpu } => return Some(format!("raw/cpu{cpu}")),
             FileKind::SavedCmdlines => "saved_cmdlines",
             FileKind::PrintkFormats => "printk_formats",
             FileKind::TraceClock => "trace_clock",
             FileKind::Functions => "functions",
+            FileKind::AvailableFunctions => "available_filter_functions",
             FileKind::Dmesg => "dmesg",
             FileKind::Kmemleak => "kmemleak",
         };
@@ -197,6 +267,10 @@ fn is_name(name: &str) -> bool {
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}
+
+fn is_file_name(name: &str) -> bool {
+    is_name(&name.replace('.', "_")) && !name.starts_with('.')
 }
 
 #[cfg(test)]
@@ -230,6 +304,39 @@ mod tests {
             .path(),
             None
         );
+    }
+
+    #[test]
+    fn reports_lie_below_their_scope_and_never_elsewhere() {
+        for (file, path) in [
+            ("trace", Some("reports/top/trace")),
+            (
+                "trace_stat/function0",
+                Some("reports/top/trace_stat/function0"),
+            ),
+            (
+                "events/sched/sched_switch/hist",
+                Some("reports/top/events/sched/sched_switch/hist"),
+            ),
+            ("a.b", Some("reports/top/a.b")),
+            ("../trace", None),
+            ("a/../b", None),
+            ("a//b", None),
+            ("/trace", None),
+            (".trace", None),
+            ("", None),
+        ] {
+            let kind = FileKind::Report {
+                scope: Scope::Top,
+                file: file.to_owned(),
+            };
+            assert_eq!(kind.path().as_deref(), path, "{file:?}");
+        }
+        let output = |phase: &str| FileKind::Output {
+            phase: phase.to_owned(),
+        };
+        assert_eq!(output("main").path().as_deref(), Some("output/main"));
+        assert_eq!(output("..").path(), None);
     }
 
     #[test]

@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Trace;
+
 /// A whole run: arm, go through the phases, stop, send.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,19 +29,19 @@ pub struct Plan {
     pub leak_scan: bool,
 }
 
-/// What ftrace records.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Trace {
-    /// Globs of the functions that function_graph records, in the kernel and in the module.
-    pub functions: Vec<String>,
-    /// Events, as `system` or `system:event`.
-    pub events: Vec<String>,
-    /// How many KiB of buffer each CPU gets where the instance is not persistent.
-    pub buffer_kib_per_cpu: u64,
+impl Plan {
+    /// Whether any phase loads the module; then it lies in the initramfs, together with the owner of its events.
+    pub fn loads_module(&self) -> bool {
+        !self.is_built_in && self.phases.iter().any(|phase| phase.command.is_none())
+    }
+
+    /// Whether any phase runs a command; then the shell lies in the initramfs.
+    pub fn runs_command(&self) -> bool {
+        self.phases.iter().any(|phase| phase.command.is_some())
+    }
 }
 
-/// One load of the module.
+/// One load of the module, or one command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Phase {
@@ -53,6 +55,33 @@ pub struct Phase {
     pub until: Until,
     /// Many loads instead of the one above, each until done, with nothing recorded; empty where it is one.
     pub rounds: Vec<Round>,
+    /// What is run instead of loading the module; the phase ends with it.
+    pub command: Option<Command>,
+}
+
+impl Phase {
+    /// A phase that runs a command.
+    pub fn of_command(name: &str, command: Command) -> Self {
+        Self {
+            name: name.to_owned(),
+            parameters: String::new(),
+            trigger: false,
+            until: Until::Done,
+            rounds: Vec::new(),
+            command: Some(command),
+        }
+    }
+}
+
+/// A program of the guest. It finds `/proc`, `/sys`, `/dev`, `/tmp` and tracefs mounted, busybox's applets in `/bin`,
+/// loopback not yet up, nothing to read on its standard input, and runs as root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Command {
+    /// The program, by its path or as found in `/bin`, and its arguments.
+    Arguments(Vec<String>),
+    /// A script for busybox's shell.
+    Script(String),
 }
 
 /// One of many loads of the module in one phase.
