@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use crate::bytes::{index, u32_at, until_nul};
-use crate::record::Shape;
+use crate::record::{self, Shape};
 
 /// Why a `format` file cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -143,6 +143,8 @@ pub struct EventFormat {
     print_format: String,
     text: String,
     shape: Shape,
+    /// Bytes that a payload must have for the shape's getters.
+    needed_bytes: usize,
 }
 
 /// Where every event keeps its common fields: two bytes, one, one and four.
@@ -152,16 +154,23 @@ pub(crate) struct CommonFields {
     pub(crate) flags: Integer,
     pub(crate) preempt_count: Integer,
     pub(crate) pid: Integer,
+    /// Bytes a payload must have at least.
+    pub(crate) end: usize,
 }
+
+/// A format's place among all: cheaper to find again than by its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FormatIndex(u16);
 
 /// The formats of all events of one guest.
 #[derive(Debug, Clone, Default)]
 pub struct Formats {
     events: Vec<EventFormat>,
     /// Index into `events` by id; dense, since a guest has some 2,000 events with small ids.
-    by_id: Vec<Option<usize>>,
+    by_id: Vec<Option<FormatIndex>>,
     by_name: BTreeMap<String, usize>,
     common: Option<CommonFields>,
+    text_bytes: u64,
 }
 
 impl Integer {
@@ -199,7 +208,7 @@ impl Integer {
     }
 
     /// One past the last byte it reads.
-    fn end(self) -> usize {
+    pub(crate) fn end(self) -> usize {
         let size = match self.width {
             Width::One => 1,
             Width::Two => 2,
@@ -445,8 +454,10 @@ impl EventFormat {
             print_format: print_format.trim().to_owned(),
             text: text.to_owned(),
             shape: Shape::Other,
+            needed_bytes: 0,
         };
         format.shape = Shape::of(&format)?;
+        format.needed_bytes = format.shape.end();
         Ok(format)
     }
 
@@ -522,11 +533,21 @@ impl EventFormat {
                 .then_some(integer)
                 .ok_or_else(missing)
         };
+        let (id, flags) = (
+            common("common_type", Width::Two)?,
+            common("common_flags", Width::One)?,
+        );
+        let (preempt_count, pid) = (
+            common("common_preempt_count", Width::One)?,
+            common("common_pid", Width::Four)?,
+        );
+        let ends = [id, flags, preempt_count, pid].map(Integer::end);
         Ok(CommonFields {
-            id: common("common_type", Width::Two)?,
-            flags: common("common_flags", Width::One)?,
-            preempt_count: common("common_preempt_count", Width::One)?,
-            pid: common("common_pid", Width::Four)?,
+            id,
+            flags,
+            preempt_count,
+            pid,
+            end: ends.into_iter().max().unwrap_or(0),
         })
     }
 }
@@ -565,9 +586,13 @@ impl Formats {
             self.by_id.resize(place.saturating_add(1), None);
         }
         if let Some(slot) = self.by_id.get_mut(place) {
-            *slot = Some(self.events.len());
+            // As many events as there are ids at most: the place fits.
+            *slot = self.events.len().try_into().ok().map(FormatIndex);
         }
         self.by_name.insert(full_name, self.events.len());
+        self.text_bytes = self
+            .text_bytes
+            .saturating_add(text.len().try_into().unwrap_or(u64::MAX));
         self.common = Some(common);
         Ok(self.events.push_mut(event))
     }
@@ -576,8 +601,7 @@ impl Formats {
     #[inline]
     #[must_use]
     pub fn by_id(&self, id: u16) -> Option<&EventFormat> {
-        let place = (*self.by_id.get(usize::from(id))?)?;
-        self.events.get(place)
+        self.at((*self.by_id.get(usize::from(id))?)?)
     }
 
     /// The event of this name in this system.
@@ -585,6 +609,12 @@ impl Formats {
     pub fn by_name(&self, system: &str, name: &str) -> Option<&EventFormat> {
         self.events
             .get(*self.by_name.get(&format!("{system}:{name}"))?)
+    }
+
+    /// Bytes of all format files.
+    #[must_use]
+    pub fn text_bytes(&self) -> u64 {
+        self.text_bytes
     }
 
     /// All events, in the order they were added.
@@ -596,16 +626,35 @@ impl Formats {
     pub(crate) fn common(&self) -> Option<CommonFields> {
         self.common
     }
-}
 
-impl CommonFields {
-    /// Bytes a payload must have at least.
-    pub(crate) fn end(self) -> usize {
-        [self.id, self.flags, self.preempt_count, self.pid]
-            .map(Integer::end)
-            .into_iter()
-            .max()
-            .unwrap_or(0)
+    /// The format at a place.
+    #[inline]
+    pub(crate) fn at(&self, place: FormatIndex) -> Option<&EventFormat> {
+        self.events.get(usize::from(place.0))
+    }
+
+    /// The format of a record, if its payload has all that the format's getters read.
+    #[inline]
+    pub(crate) fn of_payload(&self, payload: &[u8]) -> Result<FormatIndex, record::Error> {
+        let Some(common) = self.common.filter(|common| common.end <= payload.len()) else {
+            return Err(record::Error::NoCommonFields {
+                bytes: payload.len(),
+                needed: self.common.map_or(0, |common| common.end),
+            });
+        };
+        let [low, high, ..] = common.id.bits(payload).unwrap_or(0).to_le_bytes();
+        let id = u16::from_le_bytes([low, high]);
+        let Some(place) = self.by_id.get(usize::from(id)).copied().flatten() else {
+            return Err(record::Error::UnknownEvent(id));
+        };
+        match self.at(place) {
+            Some(format) if format.needed_bytes <= payload.len() => Ok(place),
+            Some(format) => Err(record::Error::Short {
+                bytes: payload.len(),
+                event: format.full_name(),
+            }),
+            None => Err(record::Error::UnknownEvent(id)),
+        }
     }
 }
 

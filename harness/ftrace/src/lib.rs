@@ -40,7 +40,10 @@
 //!     let region = Region::parse(memory, &layout)?;
 //!     let layout = layout.with_sub_buffer_size(region.sub_buffer_size);
 //!     let mut records = Capture::new(&formats, layout, region.cpus).records();
-//!     let calls = records.by_ref().filter(|record| matches!(record.event, Event::FuncgraphEntry { .. })).count();
+//!     let mut calls = 0;
+//!     while let Some(record) = records.next_record() {
+//!         calls += usize::from(matches!(record.event, Event::FuncgraphEntry { .. }));
+//!     }
 //!     match records.finish().damage.into_iter().next() {
 //!         Some(damage) => Err(damage.into()),
 //!         None => Ok(calls),

@@ -23,15 +23,17 @@ const TIME_SHIFT: u32 = 27;
 const TIME_TOP: u64 = 0xf8 << 56;
 
 /// The lines of `events/header_event` this decoder is written for, blanks collapsed.
-const HEADER_EVENT: [&str; 7] = [
+const HEADER_EVENT: [&str; 6] = [
     "type_len : 5 bits",
     "time_delta : 27 bits",
     "array : 32 bits",
     "padding : type == 29",
     "time_extend : type == 30",
-    "time_stamp : type == 31",
     "data max type_len == 28",
 ];
+
+/// One more, which kernels before 4.17 do not have, as they have no such event.
+const TIME_STAMP: &str = "time_stamp : type == 31";
 
 /// Where a sub-buffer's header keeps what, from `events/header_page`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,9 +132,10 @@ pub struct CpuSubBuffers<'a> {
 /// One sub-buffer, its header decoded.
 #[derive(Debug, Clone)]
 pub struct SubBuffer<'a> {
+    bytes: &'a [u8],
     timestamp_ns: u64,
-    data_offset: usize,
-    committed: &'a [u8],
+    data: usize,
+    committed: usize,
     missed: Option<Missed>,
 }
 
@@ -160,10 +163,31 @@ pub struct RawRecord<'a> {
 /// Iterates over the records of a sub-buffer; ends after the first error.
 #[derive(Debug, Clone)]
 pub struct RawRecords<'a> {
-    rest: &'a [u8],
-    committed: usize,
-    data_offset: usize,
+    page: &'a [u8],
+    walk: Walk,
+}
+
+/// A place in a sub-buffer, from which its records are found one after the other. It does not hold the bytes: whoever
+/// owns them gives them again for each step.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Walk {
+    /// Offset of the next event's header.
+    at: usize,
+    /// Offset behind the last committed byte.
+    end: usize,
+    data: usize,
     now: u64,
+}
+
+/// What a step of a [`Walk`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) timestamp_ns: u64,
+    /// Where the record's header starts, in bytes from the sub-buffer's start.
+    pub(crate) offset: usize,
+    /// Where its payload starts and ends.
+    pub(crate) start: usize,
+    pub(crate) end: usize,
 }
 
 impl Error {
@@ -226,6 +250,12 @@ impl PageLayout {
             .find(|wanted| !lines.iter().any(|line| line == *wanted))
         {
             return Err(LayoutError::Event(missing));
+        }
+        if lines
+            .iter()
+            .any(|line| line.starts_with("time_stamp") && line != TIME_STAMP)
+        {
+            return Err(LayoutError::Event(TIME_STAMP));
         }
         Ok(Self {
             timestamp: timestamp.offset(),
@@ -304,7 +334,7 @@ impl<'a> SubBuffer<'a> {
             return Err(not_a_sub_buffer);
         };
         let size = index(commit & COMMIT_SIZE);
-        let Some((committed, behind)) = data.split_at_checked(size) else {
+        let Some(behind) = data.get(size..) else {
             return Err(Error::CommitBeyondPage {
                 commit: size,
                 capacity: data.len(),
@@ -326,9 +356,10 @@ impl<'a> SubBuffer<'a> {
             }
         };
         Ok(Self {
+            bytes,
             timestamp_ns,
-            data_offset: layout.data,
-            committed,
+            data: layout.data,
+            committed: size,
             missed,
         })
     }
@@ -342,7 +373,7 @@ impl<'a> SubBuffer<'a> {
     /// Bytes of data that were committed.
     #[must_use]
     pub fn committed(&self) -> usize {
-        self.committed.len()
+        self.committed
     }
 
     /// Whether, and how many, events were lost before this sub-buffer.
@@ -355,62 +386,154 @@ impl<'a> SubBuffer<'a> {
     #[must_use]
     pub fn records(&self) -> RawRecords<'a> {
         RawRecords {
-            rest: self.committed,
-            committed: self.committed.len(),
-            data_offset: self.data_offset,
+            page: self.bytes,
+            walk: self.walk(),
+        }
+    }
+
+    /// The place before its first record.
+    pub(crate) fn walk(&self) -> Walk {
+        Walk {
+            at: self.data,
+            end: self.data.saturating_add(self.committed),
+            data: self.data,
             now: self.timestamp_ns,
         }
     }
 }
 
-impl<'a> RawRecords<'a> {
-    /// An iterator over nothing.
-    pub(crate) fn empty() -> Self {
-        RawRecords {
-            rest: &[],
-            committed: 0,
-            data_offset: 0,
-            now: 0,
-        }
-    }
-
-    fn offset(&self) -> usize {
-        self.data_offset
-            .saturating_add(self.committed.saturating_sub(self.rest.len()))
-    }
-
+impl Walk {
     #[cold]
-    fn fail(&mut self, error: Error) -> Option<Result<RawRecord<'a>, Error>> {
-        self.rest = &[];
+    fn fail(&mut self, error: Error) -> Option<Result<Found, Error>> {
+        self.at = self.end;
         Some(Err(error))
     }
 
     #[cold]
-    fn beyond_commit(&mut self) -> Option<Result<RawRecord<'a>, Error>> {
-        let error = Error::EventBeyondCommit {
-            offset: self.offset(),
-            committed: self.committed,
-        };
-        self.fail(error)
+    fn beyond_commit(&mut self) -> Option<Result<Found, Error>> {
+        self.fail(Error::EventBeyondCommit {
+            offset: self.at,
+            committed: self.end.saturating_sub(self.data),
+        })
     }
 
     #[cold]
-    fn bad_length(&mut self, length: u32) -> Option<Result<RawRecord<'a>, Error>> {
-        let error = Error::EventLength {
-            offset: self.offset(),
+    fn bad_length(&mut self, length: u32) -> Option<Result<Found, Error>> {
+        self.fail(Error::EventLength {
+            offset: self.at,
             length,
-        };
-        self.fail(error)
+        })
     }
 
     #[cold]
-    fn bad_time(&mut self, after: u64) -> Option<Result<RawRecord<'a>, Error>> {
-        let error = Error::Time {
-            offset: self.offset(),
+    fn bad_time(&mut self, after: u64) -> Option<Result<Found, Error>> {
+        self.fail(Error::Time {
+            offset: self.at,
             before: self.now,
             after,
+        })
+    }
+
+    /// Finds the next record of `page`, which must be the sub-buffer that this place is in; ends after the first error.
+    #[inline]
+    pub(crate) fn next(&mut self, page: &[u8]) -> Option<Result<Found, Error>> {
+        let Some(page) = page.get(..self.end) else {
+            return self.beyond_commit();
         };
-        self.fail(error)
+        loop {
+            let rest = page.get(self.at..).unwrap_or_default();
+            let Some((header, body)) = rest.split_first_chunk::<4>() else {
+                return if rest.is_empty() {
+                    None
+                } else {
+                    self.beyond_commit()
+                };
+            };
+            let start = self.at.saturating_add(4);
+            let delta = u64::from(u32::from_le_bytes(*header) >> 5);
+            let [low, ..] = *header;
+            match low & 0x1f {
+                words @ 1..=28 => {
+                    let length = usize::from(words << 2);
+                    if body.len() < length {
+                        return self.beyond_commit();
+                    }
+                    return self.record(delta, start, start.saturating_add(length));
+                }
+                0 => {
+                    // The length word counts itself.
+                    let Some(length) = u32_at(body, 0) else {
+                        return self.beyond_commit();
+                    };
+                    if length < 4 || !length.is_multiple_of(4) {
+                        return self.bad_length(length);
+                    }
+                    if body.len() < index(length) {
+                        return self.beyond_commit();
+                    }
+                    let end = start.saturating_add(index(length));
+                    return self.record(delta, start.saturating_add(4), end);
+                }
+                // Padding without a time: the rest of the page is dead.
+                29 if delta == 0 => {
+                    self.at = self.end;
+                    return None;
+                }
+                29 => {
+                    let Some(length) = u32_at(body, 0) else {
+                        return self.beyond_commit();
+                    };
+                    if length < 4 || !length.is_multiple_of(4) {
+                        return self.bad_length(length);
+                    }
+                    if body.len() < index(length) {
+                        return self.beyond_commit();
+                    }
+                    // A discarded event keeps its time for those behind it. The time 1 stands for no time: padding to
+                    // the page's end has it, and an event discarded at delta 0 gets it (rb_event_discard).
+                    if delta != 1 {
+                        let Some(now) = self.now.checked_add(delta) else {
+                            return self.bad_time(self.now.wrapping_add(delta));
+                        };
+                        self.now = now;
+                    }
+                    self.at = start.saturating_add(index(length));
+                }
+                kind => {
+                    let Some(upper) = body.first_chunk::<4>() else {
+                        return self.beyond_commit();
+                    };
+                    let value = (u64::from(u32::from_le_bytes(*upper)) << TIME_SHIFT) | delta;
+                    let now = if kind == 30 {
+                        self.now.wrapping_add(value)
+                    } else {
+                        with_top_bits(value, self.now)
+                    };
+                    if now < self.now {
+                        return self.bad_time(now);
+                    }
+                    self.now = now;
+                    self.at = start.saturating_add(4);
+                }
+            }
+        }
+    }
+
+    /// The record whose payload is there; the place behind it.
+    #[inline]
+    fn record(&mut self, delta: u64, start: usize, end: usize) -> Option<Result<Found, Error>> {
+        let Some(now) = self.now.checked_add(delta) else {
+            return self.bad_time(self.now.wrapping_add(delta));
+        };
+        let offset = self.at;
+        self.now = now;
+        self.at = end;
+        Some(Ok(Found {
+            timestamp_ns: now,
+            offset,
+            start,
+            end,
+        }))
     }
 }
 
@@ -432,101 +555,15 @@ impl<'a> Iterator for RawRecords<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let Some((header, body)) = self.rest.split_first_chunk::<4>() else {
-                return if self.rest.is_empty() {
-                    None
-                } else {
-                    self.beyond_commit()
-                };
-            };
-            let delta = u64::from(u32::from_le_bytes(*header) >> 5);
-            let [low, ..] = *header;
-            match low & 0x1f {
-                words @ 1..=28 => {
-                    let Some((payload, rest)) = body.split_at_checked(usize::from(words << 2))
-                    else {
-                        return self.beyond_commit();
-                    };
-                    let Some(now) = self.now.checked_add(delta) else {
-                        return self.bad_time(self.now.wrapping_add(delta));
-                    };
-                    let offset = self.offset();
-                    self.now = now;
-                    self.rest = rest;
-                    return Some(Ok(RawRecord {
-                        timestamp_ns: now,
-                        offset,
-                        payload,
-                    }));
-                }
-                0 => {
-                    // The length word counts itself.
-                    let Some(length) = u32_at(body, 0) else {
-                        return self.beyond_commit();
-                    };
-                    if length < 4 || !length.is_multiple_of(4) {
-                        return self.bad_length(length);
-                    }
-                    let Some((whole, rest)) = body.split_at_checked(index(length)) else {
-                        return self.beyond_commit();
-                    };
-                    let Some(now) = self.now.checked_add(delta) else {
-                        return self.bad_time(self.now.wrapping_add(delta));
-                    };
-                    let offset = self.offset();
-                    self.now = now;
-                    self.rest = rest;
-                    let payload = whole.get(4..).unwrap_or_default();
-                    return Some(Ok(RawRecord {
-                        timestamp_ns: now,
-                        offset,
-                        payload,
-                    }));
-                }
-                // Padding without a time: the rest of the page is dead.
-                29 if delta == 0 => {
-                    self.rest = &[];
-                    return None;
-                }
-                29 => {
-                    let Some(length) = u32_at(body, 0) else {
-                        return self.beyond_commit();
-                    };
-                    if length < 4 || !length.is_multiple_of(4) {
-                        return self.bad_length(length);
-                    }
-                    let Some(rest) = body.get(index(length)..) else {
-                        return self.beyond_commit();
-                    };
-                    // A discarded event keeps its time for those behind it. The time 1 stands for no time: padding to
-                    // the page's end has it, and an event discarded at delta 0 gets it (rb_event_discard).
-                    if delta != 1 {
-                        let Some(now) = self.now.checked_add(delta) else {
-                            return self.bad_time(self.now.wrapping_add(delta));
-                        };
-                        self.now = now;
-                    }
-                    self.rest = rest;
-                }
-                kind => {
-                    let Some((upper, rest)) = body.split_first_chunk::<4>() else {
-                        return self.beyond_commit();
-                    };
-                    let value = (u64::from(u32::from_le_bytes(*upper)) << TIME_SHIFT) | delta;
-                    let now = if kind == 30 {
-                        self.now.wrapping_add(value)
-                    } else {
-                        with_top_bits(value, self.now)
-                    };
-                    if now < self.now {
-                        return self.bad_time(now);
-                    }
-                    self.now = now;
-                    self.rest = rest;
-                }
-            }
-        }
+        let found = match self.walk.next(self.page)? {
+            Ok(found) => found,
+            Err(error) => return Some(Err(error)),
+        };
+        Some(Ok(RawRecord {
+            timestamp_ns: found.timestamp_ns,
+            offset: found.offset,
+            payload: self.page.get(found.start..found.end).unwrap_or_default(),
+        }))
     }
 }
 
@@ -900,6 +937,9 @@ mod tests {
         ));
         let other = HEADER_EVENT.replace("type == 31", "type == 30");
         let error = PageLayout::parse(HEADER_PAGE, &other).expect_err("it is changed");
-        assert_eq!(error, LayoutError::Event("time_stamp : type == 31"));
+        assert_eq!(error, LayoutError::Event(TIME_STAMP));
+        let older = HEADER_EVENT.replace("\ttime_stamp : type == 31\n", "");
+        assert_ne!(older, HEADER_EVENT);
+        assert_eq!(PageLayout::parse(HEADER_PAGE, &older), Ok(layout()));
     }
 }

@@ -11,7 +11,7 @@
 use std::fmt;
 
 use crate::bytes::until_nul;
-use crate::format::{Error as FormatError, EventFormat, FieldError, Formats, Integer};
+use crate::format::{Error as FormatError, EventFormat, FieldError, FormatIndex, Formats, Integer};
 use crate::page::RawRecord;
 
 /// One event as it happened.
@@ -164,49 +164,62 @@ impl Shape {
     }
 }
 
+impl Shape {
+    /// Bytes a payload must have for its getters.
+    pub(crate) fn end(self) -> usize {
+        let ends = |integers: &[Integer]| integers.iter().map(|one| one.end()).max().unwrap_or(0);
+        match self {
+            Self::FuncgraphEntry { function, depth } => ends(&[function, depth]),
+            Self::FuncgraphExit(exit) => ends(&[
+                exit.function,
+                exit.depth,
+                exit.retval.unwrap_or(exit.depth),
+                exit.overrun,
+                exit.calltime,
+                exit.rettime,
+            ]),
+            Self::Function { ip, parent_ip } => ends(&[ip, parent_ip]),
+            Self::Print { text } => text,
+            Self::Other => 0,
+        }
+    }
+}
+
 impl<'a> Record<'a> {
     /// Types a raw record of `cpu`.
     ///
     /// # Errors
     /// [`Error`] when the formats do not know the event, or the payload is shorter than its event.
-    #[inline]
     pub fn decode(formats: &'a Formats, cpu: u32, raw: RawRecord<'a>) -> Result<Self, Error> {
-        let payload = raw.payload;
-        let head = formats.common().and_then(|common| {
-            Some((
-                common.id.bits(payload)?,
-                common.flags.bits(payload)?,
-                common.preempt_count.bits(payload)?,
-                common.pid.bits(payload)?,
-            ))
-        });
-        let Some((id, flags, preempt_count, pid)) = head else {
-            return Err(Error::NoCommonFields {
-                bytes: payload.len(),
-                needed: formats.common().map_or(0, |common| common.end()),
-            });
-        };
-        let [id_low, id_high, ..] = id.to_le_bytes();
-        let id = u16::from_le_bytes([id_low, id_high]);
-        let Some(format) = formats.by_id(id) else {
-            return Err(Error::UnknownEvent(id));
-        };
-        let Some(event) = decode_event(format, payload) else {
-            return Err(Error::Short {
-                bytes: payload.len(),
-                event: format.full_name(),
-            });
-        };
-        let [pid @ .., _, _, _, _] = pid.to_le_bytes();
-        let [flags, ..] = flags.to_le_bytes();
-        let [preempt_count, ..] = preempt_count.to_le_bytes();
-        Ok(Self {
-            timestamp_ns: raw.timestamp_ns,
+        let format = formats.of_payload(raw.payload)?;
+        Self::typed(formats, format, cpu, raw.timestamp_ns, raw.payload).ok_or(
+            Error::NoCommonFields {
+                bytes: raw.payload.len(),
+                needed: formats.common().map_or(0, |common| common.end),
+            },
+        )
+    }
+
+    /// Types a payload whose format was found by [`Formats::of_payload`]; `None` if it was not.
+    #[inline]
+    pub(crate) fn typed(
+        formats: &'a Formats,
+        format: FormatIndex,
+        cpu: u32,
+        timestamp_ns: u64,
+        payload: &'a [u8],
+    ) -> Option<Self> {
+        let common = formats.common()?;
+        let [flags, ..] = common.flags.bits(payload)?.to_le_bytes();
+        let [preempt_count, ..] = common.preempt_count.bits(payload)?.to_le_bytes();
+        let [pid @ .., _, _, _, _] = common.pid.bits(payload)?.to_le_bytes();
+        Some(Self {
+            timestamp_ns,
             cpu,
             pid: i32::from_le_bytes(pid),
             flags,
             preempt_count,
-            event,
+            event: decode_event(formats.at(format)?, payload)?,
         })
     }
 }

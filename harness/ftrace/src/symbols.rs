@@ -6,6 +6,11 @@
 //! Names stay as the kernel has them: Rust ones are mangled.
 //! Source: `kernel/kallsyms.c` (`s_show`), Linux 7.3.
 
+use std::io::{self, BufRead, Read};
+
+/// The longest line that is read: a symbol's name has at most `KSYM_NAME_LEN`, 512 bytes.
+const MAX_LINE: u64 = 4096;
+
 /// Where a module's last symbol, or the kernel's, is taken to end: at the end of its page. The table has no end, the
 /// kernel takes that of the section, and sections are mapped in pages.
 const PAGE: u64 = 4096;
@@ -13,8 +18,7 @@ const PAGE: u64 = 4096;
 /// The symbols of one guest, sorted by address.
 #[derive(Debug, Clone, Default)]
 pub struct Symbols {
-    addresses: Vec<u64>,
-    /// One per address.
+    /// Small, since a distribution's kernel has 200,000 of them.
     entries: Vec<Entry>,
     names: String,
     modules: Vec<String>,
@@ -48,14 +52,19 @@ pub enum Error {
     /// There is no symbol.
     #[error("there is no symbol")]
     Empty,
+    /// The table cannot be read, or is larger than any can be.
+    #[error("the table of symbols cannot be read: {0}")]
+    Read(String),
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    name_start: usize,
-    name_end: usize,
-    /// Index into `modules`.
-    module: Option<usize>,
+    address: u64,
+    /// Where its name starts in `names`.
+    name_start: u32,
+    name_length: u16,
+    /// Index into `modules`, from 1; 0 for the kernel itself.
+    module: u16,
 }
 
 /// One line of the table.
@@ -76,32 +85,65 @@ impl Symbols {
     /// # Errors
     /// [`Error`] when a line cannot be read, or when there is nothing to resolve with.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let mut lines = text
-            .lines()
-            .enumerate()
-            .filter(|(_, line)| !line.trim().is_empty())
-            .map(|(number, line)| {
-                Line::parse(line).ok_or_else(|| Error::Line {
-                    line: number.saturating_add(1),
-                    text: line.chars().take(120).collect(),
-                })
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        lines.retain(|line| !line.is_absolute);
-        if lines.is_empty() {
+        Self::read(text.as_bytes())
+    }
+
+    /// The same, line by line, so that the text need not be in memory.
+    ///
+    /// # Errors
+    /// The same, and [`Error::Read`].
+    pub fn read(mut text: impl BufRead) -> Result<Self, Error> {
+        let mut symbols = Self::default();
+        // Code goes before data at one address.
+        let mut is_data = Vec::new();
+        let mut line = Vec::new();
+        let mut number = 0_usize;
+        loop {
+            line.clear();
+            number = number.saturating_add(1);
+            let length = text
+                .by_ref()
+                .take(MAX_LINE)
+                .read_until(b'\n', &mut line)
+                .map_err(|error: io::Error| Error::Read(error.to_string()))?;
+            if length == 0 {
+                break;
+            }
+            let text = String::from_utf8_lossy(&line);
+            if text.trim().is_empty() {
+                continue;
+            }
+            let parsed = Line::parse(&text).ok_or_else(|| Error::Line {
+                line: number,
+                text: text.trim_end().chars().take(120).collect(),
+            })?;
+            if !parsed.is_absolute {
+                symbols.push(&parsed)?;
+                is_data.push(!parsed.is_text);
+            }
+        }
+        if symbols.entries.is_empty() {
             return Err(Error::Empty);
         }
-        if lines.iter().all(|line| line.address == 0) {
+        if symbols.entries.iter().all(|entry| entry.address == 0) {
             return Err(Error::Hidden);
         }
-        // Stable: aliases stay in the kernel's order, but code goes before data.
-        lines.sort_by_key(|line| (line.address, !line.is_text));
-        lines.dedup_by_key(|line| line.address);
-        let mut symbols = Self::default();
-        for line in &lines {
-            symbols.push(line);
-        }
+        symbols.sort(&is_data);
         Ok(symbols)
+    }
+
+    /// Sorts by address, aliases in the kernel's order but code before data, and keeps the first at each.
+    fn sort(&mut self, is_data: &[bool]) {
+        let mut order: Vec<(u64, bool, u32)> = (0_u32..)
+            .zip(self.entries.iter().zip(is_data))
+            .map(|(place, (entry, is_data))| (entry.address, *is_data, place))
+            .collect();
+        order.sort_unstable();
+        order.dedup_by_key(|(address, ..)| *address);
+        self.entries = order
+            .into_iter()
+            .filter_map(|(_, _, place)| self.entries.get(usize::try_from(place).ok()?).copied())
+            .collect();
     }
 
     /// The symbol that an address lies in.
@@ -111,24 +153,27 @@ impl Symbols {
     #[must_use]
     pub fn resolve(&self, address: u64) -> Option<Resolved<'_>> {
         let place = self
-            .addresses
-            .partition_point(|start| *start <= address)
+            .entries
+            .partition_point(|entry| entry.address <= address)
             .checked_sub(1)?;
-        let (start, entry) = (*self.addresses.get(place)?, self.entries.get(place)?);
+        let entry = self.entries.get(place)?;
         let following = self.entries.get(place.saturating_add(1));
         if following.is_none_or(|next| next.module != entry.module) {
-            let end = start
+            let end = entry
+                .address
                 .checked_add(1)
                 .and_then(|start| start.checked_next_multiple_of(PAGE));
             if end.is_some_and(|end| address >= end) {
                 return None;
             }
         }
+        let name_start = usize::try_from(entry.name_start).ok()?;
+        let name_end = name_start.checked_add(usize::from(entry.name_length))?;
         Some(Resolved {
-            name: self.names.get(entry.name_start..entry.name_end)?,
-            offset: address.checked_sub(start)?,
-            module: entry
-                .module
+            name: self.names.get(name_start..name_end)?,
+            offset: address.checked_sub(entry.address)?,
+            module: usize::from(entry.module)
+                .checked_sub(1)
                 .and_then(|module| self.modules.get(module))
                 .map(String::as_str),
         })
@@ -137,34 +182,37 @@ impl Symbols {
     /// How many addresses have a symbol.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.addresses.len()
+        self.entries.len()
     }
 
     /// Whether there is no symbol.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.addresses.is_empty()
+        self.entries.is_empty()
     }
 
-    fn push(&mut self, line: &Line<'_>) {
-        let module = line.module.map(|name| {
+    fn push(&mut self, line: &Line<'_>) -> Result<(), Error> {
+        let module = match line.module {
+            None => 0,
             // A module's symbols stand together, so the last module is mostly the one.
-            self.modules
-                .iter()
-                .rposition(|module| module == name)
-                .unwrap_or_else(|| {
+            Some(name) => match self.modules.iter().rposition(|module| module == name) {
+                Some(place) => place.saturating_add(1),
+                None => {
                     self.modules.push(name.to_owned());
-                    self.modules.len().saturating_sub(1)
-                })
-        });
-        let name_start = self.names.len();
+                    self.modules.len()
+                }
+            },
+        };
+        let too_large = || Error::Read("it is larger than any kernel's".to_owned());
+        let entry = Entry {
+            address: line.address,
+            name_start: self.names.len().try_into().map_err(|_| too_large())?,
+            name_length: line.name.len().try_into().map_err(|_| too_large())?,
+            module: module.try_into().map_err(|_| too_large())?,
+        };
         self.names.push_str(line.name);
-        self.addresses.push(line.address);
-        self.entries.push(Entry {
-            name_start,
-            name_end: self.names.len(),
-            module,
-        });
+        self.entries.push(entry);
+        Ok(())
     }
 }
 

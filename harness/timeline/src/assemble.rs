@@ -69,7 +69,7 @@ pub fn build(
         None => Assembly::new(symbols),
     };
     let mut records = capture.records();
-    for record in records.by_ref() {
+    while let Some(record) = records.next_record() {
         assembly.add(&record);
     }
     assembly.finish(&records.finish(), run)

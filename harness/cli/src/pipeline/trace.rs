@@ -14,7 +14,7 @@ use deferinit_ftrace::page::{CpuSubBuffers, PageLayout};
 use deferinit_ftrace::persistent::Region;
 use deferinit_ftrace::stats::Stats;
 use deferinit_ftrace::symbols::Symbols;
-use deferinit_ftrace::trace_dat::{self, TraceDat, TraceDatCpu};
+use deferinit_ftrace::trace_dat::{TraceDat, TraceDatCpu, WriteError};
 use deferinit_host::{Outcome, kallsyms};
 use sha2::{Digest, Sha256};
 
@@ -192,7 +192,7 @@ fn trace_dat(
     files: &Files,
     kallsyms: &str,
     release: &str,
-) -> Result<Vec<u8>, trace_dat::Error> {
+) -> Result<Vec<u8>, WriteError> {
     TraceDat {
         page_size: PAGE_BYTES,
         user_long_size: LONG_BYTES,

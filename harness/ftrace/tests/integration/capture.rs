@@ -5,7 +5,7 @@
 use deferinit_ftrace::capture::{Capture, CpuTally, Damage, DamageKind, LISTED_DAMAGES, Tally};
 use deferinit_ftrace::format::Formats;
 use deferinit_ftrace::page::{self, CpuSubBuffers};
-use deferinit_ftrace::record;
+use deferinit_ftrace::record::{self, Record};
 
 use crate::build::{Page, entry, formats, layout};
 
@@ -19,11 +19,11 @@ fn cpu(number: u32, pages: &[Vec<u8>]) -> CpuSubBuffers<'_> {
 /// CPU and time of all records, and the account.
 fn decode(formats: &Formats, cpus: Vec<CpuSubBuffers<'_>>) -> (Vec<(u32, u64)>, Tally) {
     let mut records = Capture::new(formats, layout(), cpus).records();
-    let order = records
-        .by_ref()
-        .map(|record| (record.cpu, record.timestamp_ns))
-        .collect();
-    assert!(records.next().is_none(), "the end stays the end");
+    let mut order = Vec::new();
+    while let Some(record) = records.next_record() {
+        order.push((record.cpu, record.timestamp_ns));
+    }
+    assert!(records.next_record().is_none(), "the end stays the end");
     (order, records.finish())
 }
 
@@ -113,9 +113,47 @@ fn what_was_not_iterated_is_counted_too() {
     ];
     let formats = formats();
     let mut records = Capture::new(&formats, layout(), vec![cpu(0, &pages)]).records();
-    assert!(records.next().is_some());
+    assert!(records.next_record().is_some());
     let tally = records.finish();
     assert_eq!((tally.cpus[0].decoded, tally.cpus[0].sub_buffers), (3, 2));
+}
+
+#[test]
+fn the_record_behind_on_the_same_cpu_is_known_whatever_lies_between() {
+    let call = entry(36, 1, 0);
+    // On CPU 0 each record has a block of its own, and blocks without one lie between them.
+    let lone = |time| Page::at(time).record(0, &call).end();
+    let broken = vec![0xff; 16];
+    let first = [
+        lone(100),
+        broken.clone(),
+        broken.clone(),
+        lone(300),
+        broken.clone(),
+        lone(400),
+    ];
+    let second = [lone(200), lone(350)];
+    let formats = formats();
+    let mut records =
+        Capture::new(&formats, layout(), vec![cpu(0, &first), cpu(1, &second)]).records();
+    assert!(records.head().is_none() && records.following().is_none());
+    let mut pairs = Vec::new();
+    while records.advance() {
+        let time = |record: Option<Record<'_>>| record.map(|record| record.timestamp_ns);
+        pairs.push((time(records.head()), time(records.following())));
+    }
+    assert_eq!(
+        pairs,
+        [
+            (Some(100), Some(300)),
+            (Some(200), Some(350)),
+            (Some(300), Some(400)),
+            (Some(350), None),
+            (Some(400), None),
+        ]
+    );
+    assert!(records.head().is_none() && records.following().is_none());
+    assert_eq!(records.damages(), 3);
 }
 
 #[test]

@@ -38,7 +38,10 @@ fn a_real_guests_memory_decodes_to_what_its_kernel_counted() {
     );
     let formats = formats();
     let mut records = Capture::new(&formats, layout(), region.cpus).records();
-    let rendered: String = records.by_ref().map(|record| render(&record)).collect();
+    let mut rendered = String::new();
+    while let Some(record) = records.next_record() {
+        rendered += &render(&record);
+    }
     let tally = records.finish();
     let stats = Stats::parse(STATS).expect("the text is a real kernel's");
     let decoded = stats.entries + stats.read_events;

@@ -6,6 +6,7 @@ mod archive;
 mod build;
 mod capture;
 mod golden;
+mod read;
 mod record;
 mod region;
 mod robust;

@@ -48,10 +48,10 @@ fn decode(memory: &[u8], formats: &Formats, layout: &PageLayout) {
     };
     let layout = layout.clone().with_sub_buffer_size(region.sub_buffer_size);
     let mut records = Capture::new(formats, layout, region.cpus).records();
-    let rendered: usize = records
-        .by_ref()
-        .map(|record| format!("{record:?}").len())
-        .sum();
+    let mut rendered = 0;
+    while let Some(record) = records.next_record() {
+        rendered += format!("{record:?}").len();
+    }
     let tally = records.finish();
     assert!(rendered > 0 || tally.cpus.iter().all(|cpu| cpu.decoded <= tally.damages));
 }

@@ -4,7 +4,7 @@
 //!
 //! In: sub-buffers and the guest's files, all verbatim. Out: the bytes of the file; the same input gives the same file.
 //! It decodes nothing: the archive is the evidence. It writes one buffer, and writes it as the top instance, since a
-//! reader shows that without being asked. It does not read trace.dat files.
+//! reader shows that without being asked.
 //! Source: `trace-cmd.dat.v7(5)` of trace-cmd 3.4.
 
 use std::collections::BTreeMap;
@@ -12,14 +12,12 @@ use std::io;
 
 use crate::format::{EventFormat, Formats};
 use crate::page::CpuSubBuffers;
+use crate::trace_dat::{COMPRESSED, MAGIC, id};
 
 /// Sub-buffers compressed together, so that a reader can decompress a part; trace-cmd's own number.
 const CHUNK_SUB_BUFFERS: usize = 10;
 /// zstd's own default level.
 const LEVEL: i32 = 3;
-/// The section's content is compressed.
-const COMPRESSED: u16 = 1;
-
 /// What goes into the file.
 #[derive(Debug, Clone)]
 pub struct TraceDat<'a> {
@@ -87,25 +85,6 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-}
-
-/// Number of a section, and of the option that points to it.
-mod id {
-    /// Ends a list of options; as a section, it is the list.
-    pub(super) const OPTIONS: u16 = 0;
-    pub(super) const CPU_STAT: u16 = 2;
-    pub(super) const BUFFER: u16 = 3;
-    pub(super) const TRACE_CLOCK: u16 = 4;
-    pub(super) const UNAME: u16 = 5;
-    pub(super) const CPU_COUNT: u16 = 8;
-    pub(super) const VERSION: u16 = 9;
-    pub(super) const STRINGS: u16 = 15;
-    pub(super) const HEADER_INFO: u16 = 16;
-    pub(super) const FTRACE_EVENTS: u16 = 17;
-    pub(super) const EVENT_FORMATS: u16 = 18;
-    pub(super) const KALLSYMS: u16 = 19;
-    pub(super) const PRINTK: u16 = 20;
-    pub(super) const CMD_LINES: u16 = 21;
 }
 
 impl TraceDat<'_> {
@@ -259,7 +238,8 @@ struct Section {
 
 impl File {
     fn begin(page_size: u32, user_long_size: u8) -> Self {
-        let mut bytes = b"\x17\x08\x44tracing7\0".to_vec();
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(b"7\0");
         // 0: little-endian.
         bytes.extend([0, user_long_size]);
         bytes.extend(page_size.to_le_bytes());
