@@ -1,61 +1,76 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! PID 1 of the guest: loads the module, arms ftrace, runs the plan, sends results, powers off.
+//! PID 1 of the guest: loads the module or runs commands, arms ftrace, runs the plan, sends results, powers off.
 //!
 //! In: the plan, from fw_cfg. Out: frames on the result port, and markers in the trace. It knows no
 //! scenario and judges nothing. While the measured window is open, it sends only which phase begins
 //! and where the module lies.
 
+mod commands;
+mod events;
 mod files;
 mod guest;
 mod phases;
+mod refusal;
 mod results;
 mod rounds;
+mod settings;
+mod tasks;
 mod tracing;
 
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use deferinit_protocol::{EVENTS_MODULE_PATH, FileKind, Message, PhaseEnd, Plan};
+use deferinit_protocol::{EVENTS_MODULE_PATH, FileKind, Message, PhaseEnd, Plan, Since};
 
+use crate::commands::Held;
 use crate::phases::Step;
+use crate::refusal::Refusal;
 use crate::results::Results;
 use crate::tracing::Instance;
 
 /// What there is to say of each phase, kept until the window is closed.
 type Records = Vec<(FileKind, Vec<u8>)>;
 
-fn main() {
+fn main() -> ExitCode {
+    if let Some(code) = commands::pass_gate() {
+        return code;
+    }
     // The result of a run that could not even open its port is the console log.
     if let Err(error) = run() {
         eprintln!("deferinit-agent: {error:#}");
     }
     guest::power_off();
+    ExitCode::FAILURE
 }
 
 fn run() -> Result<()> {
     guest::mount_file_systems()?;
     let mut results = Results::open()?;
     if let Err(error) = run_plan(&mut results) {
-        results.send(&Message::Failed {
-            message: format!("{error:#}"),
-        })?;
+        if let Some(Refusal::NoFunction { .. }) = error.downcast_ref() {
+            let available = format!("{}/available_filter_functions", settings::TRACEFS);
+            results.send_file(FileKind::AvailableFunctions, &available)?;
+        }
+        results.send(&refusal::last_message(&error))?;
     }
     Ok(())
 }
 
 fn run_plan(results: &mut Results) -> Result<()> {
     let plan = guest::read_plan()?;
-    let instance = Instance::find_or_create(&plan.trace)?;
+    let instance = Instance::find_or_create(&plan)?;
     if plan.is_built_in {
         // At once: this is what says when the first process runs.
         for phase in &plan.phases {
             phases::begin(&phase.name, &mut instance.markers()?)?;
         }
-    } else {
+    }
+    if plan.loads_module() {
         load(EVENTS_MODULE_PATH)?;
     }
     results.send(&guest::hello(instance.capture())?)?;
@@ -67,20 +82,34 @@ fn run_plan(results: &mut Results) -> Result<()> {
     if plan.leak_scan {
         files::forget_leaks()?;
     }
-    instance.send_description(&plan.trace, results)?;
-    if !plan.is_built_in {
-        instance.arm(&plan.trace)?;
-        instance.switch_on()?;
+    if plan.runs_command() {
+        commands::prepare()?;
     }
-    let (end, records) = supervise(&plan, &instance, results)?;
+    let held: Vec<Option<Held>> = plan
+        .phases
+        .iter()
+        .map(commands::hold)
+        .collect::<Result<_>>()?;
+    let pids: Vec<u32> = held.iter().flatten().map(Held::pid).collect();
+    match plan.trace.since {
+        Since::Window => {
+            instance.prepare(&pids)?;
+            instance.send_description(results)?;
+            instance.arm()?;
+            instance.switch_on()?;
+        }
+        Since::BootInstance | Since::BootTop => instance.send_description(results)?,
+    }
+    let (end, records) = supervise(&plan, held, &instance, results)?;
     instance.switch_off()?;
 
     instance.send_result(results)?;
     for (file, record) in records {
         results.send_bytes(file, &record)?;
     }
+    commands::send_outputs(&plan.phases, results)?;
     let is_stuck = end != PhaseEnd::Complete;
-    let is_there = is_stuck || plan.is_built_in;
+    let is_there = is_stuck || !plan.loads_module();
     let functions = phases::matched_functions(&instance.filter_file(), is_there)?;
     results.send_bytes(FileKind::Functions, &functions)?;
     files::send_kernel_log(results)?;
@@ -106,17 +135,19 @@ fn load(path: &str) -> Result<()> {
 /// from reporting it. Returns how they ended, and the records of each phase.
 fn supervise(
     plan: &Plan,
+    held: Vec<Option<Held>>,
     instance: &Instance,
     results: &mut Results,
 ) -> Result<(PhaseEnd, Records)> {
     let (sender, receiver) = channel();
     let (instance_of_phases, mut markers) = (instance.clone(), instance.markers()?);
-    let (phases, is_built_in) = (plan.phases.clone(), plan.is_built_in);
+    let phases: Vec<_> = plan.phases.iter().cloned().zip(held).collect();
+    let is_built_in = plan.is_built_in;
     thread::Builder::new()
         .name("phases".to_owned())
         .spawn(move || {
             let instance = &instance_of_phases;
-            phases::run(&phases, is_built_in, instance, &mut markers, &sender);
+            phases::run(phases, is_built_in, instance, &mut markers, &sender);
         })
         .context("cannot start the thread that runs the phases")?;
 

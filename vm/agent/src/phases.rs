@@ -10,10 +10,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use deferinit_protocol::{FileKind, MODULE, MODULE_PATH, Message, Phase, Section, Until};
+use deferinit_protocol::{
+    CommandEnd, FileKind, MODULE, MODULE_PATH, Message, Phase, Section, Until,
+};
 use nix::errno::Errno;
 use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module};
 
+use crate::commands::Held;
 use crate::rounds;
 use crate::tracing::{Instance, Markers};
 
@@ -42,19 +45,22 @@ pub(crate) fn begin(phase: &str, markers: &mut Markers) -> Result<()> {
     markers.write(&format!("phase-begin {phase}"))
 }
 
-/// Runs `phases` in order; a workload that is built in has begun without us.
+/// Runs `phases` in order, each with its command if it has one; a workload that is built in has begun without us.
 pub(crate) fn run(
-    phases: &[Phase],
+    phases: Vec<(Phase, Option<Held>)>,
     is_built_in: bool,
     instance: &Instance,
     markers: &mut Markers,
     steps: &Sender<Step>,
 ) {
-    let outcome = phases.iter().try_for_each(|phase| {
+    let outcome = phases.into_iter().try_for_each(|(phase, held)| {
+        let phase = &phase;
         let ran = if is_built_in {
             run_boot(phase, markers, steps)
+        } else if let Some(held) = held {
+            run_command(phase, held, markers, steps)
         } else if phase.rounds.is_empty() {
-            run_phase(phase, markers, steps).and_then(|()| instance.expect_module())
+            run_phase(phase, instance, markers, steps).and_then(|()| instance.expect_module())
         } else {
             run_rounds(phase, instance, markers, steps).and_then(|()| instance.expect_module())
         };
@@ -64,7 +70,51 @@ pub(crate) fn run(
     drop(steps.send(Step::Ended(outcome)));
 }
 
-fn run_phase(phase: &Phase, markers: &mut Markers, steps: &Sender<Step>) -> Result<()> {
+/// Runs a command to its end.
+fn run_command(
+    phase: &Phase,
+    held: Held,
+    markers: &mut Markers,
+    steps: &Sender<Step>,
+) -> Result<()> {
+    let name = phase.name.clone();
+    tell(
+        steps,
+        Step::Report(Message::PhaseBegun { name: name.clone() }),
+    )?;
+    wait(steps, format!("phase {name}: the end of the command"))?;
+    begin(&name, markers)?;
+    markers.write(&format!("command-begin {name}"))?;
+    let end = held.run()?;
+    let how = match end {
+        CommandEnd::Exited(status) => format!("exited {status}"),
+        CommandEnd::Signalled(signal) => format!("signalled {signal}"),
+    };
+    markers.write(&format!("command-end {name} {how}"))?;
+    markers.write(&format!("phase-end {name}"))?;
+    tell(
+        steps,
+        Step::Report(Message::CommandEnded {
+            phase: name.clone(),
+            end,
+        }),
+    )?;
+    tell(
+        steps,
+        Step::Report(Message::PhaseEnded {
+            name,
+            loaded: 0,
+            unloaded: None,
+        }),
+    )
+}
+
+fn run_phase(
+    phase: &Phase,
+    instance: &Instance,
+    markers: &mut Markers,
+    steps: &Sender<Step>,
+) -> Result<()> {
     let name = phase.name.clone();
     tell(
         steps,
@@ -77,6 +127,7 @@ fn run_phase(phase: &Phase, markers: &mut Markers, steps: &Sender<Step>) -> Resu
     markers.write(&format!("loaded {loaded}"))?;
     let mut unloaded = None;
     if loaded == 0 {
+        instance.add_graph_functions()?;
         work(phase, markers, steps)?;
         markers.write("unload")?;
         let returned = unload();

@@ -2,25 +2,44 @@
 
 //! The ftrace instance: arming it, marking the phases in it, sending what describes it.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use deferinit_protocol::{Capture, FileKind, INSTANCE, MARKER_PREFIX, MODULE, Trace};
+use deferinit_protocol::{
+    Buffer, Capture, FileKind, How, INSTANCE, MARKER_PREFIX, MAX_REPORT_BYTES, MODULE, Message,
+    Plan, Since, TextFile, Trace,
+};
 
+use crate::commands::send_bounded;
+use crate::refusal::{Refusal, no_tracer};
 use crate::results::Results;
+use crate::settings::{TRACEFS, folder};
+use crate::{events, settings, tasks};
 
-/// The mount point of tracefs.
-const TRACEFS: &str = "/sys/kernel/tracing";
+/// A function that does not run: in `set_graph_function` instead of nothing, which would stand for all functions.
+const NEVER_RUN: &str = "panic";
+
+/// As many names of tasks are kept. The default, 128, is less than what a script starts.
+const SAVED_CMDLINES: &str = "4096";
+
+/// A read gives one sub-buffer at most; this is the largest there is (`buffer_subbuf_size_write()`,
+/// `kernel/trace/trace.c`: 128 pages).
+const LARGEST_SUB_BUFFER: usize = 128 * 4096;
+
+/// How much of a drained buffer is sent at a time.
+const PIECE: usize = 4 << 20;
 
 /// The instance that records the measured window.
 #[derive(Clone)]
 pub(crate) struct Instance {
     folder: PathBuf,
     capture: Capture,
-    /// The globs of the functions that are recorded.
-    functions: Vec<String>,
+    trace: Trace,
+    /// Whether functions of a module that is not there yet are recorded, too.
+    loads_module: bool,
 }
 
 /// Writes lines into the trace.
@@ -38,26 +57,42 @@ impl Markers {
 }
 
 impl Instance {
-    /// Takes the instance that the kernel made at boot in memory that the host can read, or, where
-    /// there is none, makes an ordinary one.
-    pub(crate) fn find_or_create(trace: &Trace) -> Result<Self> {
-        let folder = Path::new(TRACEFS).join("instances").join(INSTANCE);
-        if folder.is_dir() {
-            return Ok(Self {
-                folder,
-                capture: Capture::Persistent,
-                functions: trace.functions.clone(),
-            });
+    /// Takes the buffer that the trace needs: the instance that the kernel made at boot in memory that the host can
+    /// read; where there is none or it will not do, an ordinary one, which is made; or the top.
+    pub(crate) fn find_or_create(plan: &Plan) -> Result<Self> {
+        let trace = plan.trace.clone();
+        let buffer = trace.buffer();
+        let folder = match buffer {
+            Buffer::Top => PathBuf::from(TRACEFS),
+            Buffer::Persistent | Buffer::Private => {
+                Path::new(TRACEFS).join("instances").join(INSTANCE)
+            }
+        };
+        let was_there = folder.is_dir();
+        let capture = match buffer {
+            Buffer::Persistent if was_there => Capture::Persistent,
+            Buffer::Persistent | Buffer::Private | Buffer::Top => Capture::Drained,
+        };
+        if !was_there {
+            fs::create_dir(&folder)
+                .with_context(|| format!("cannot make the instance {}", folder.display()))?;
         }
-        fs::create_dir(&folder)
-            .with_context(|| format!("cannot make the instance {}", folder.display()))?;
         let instance = Self {
             folder,
-            capture: Capture::Drained,
-            functions: trace.functions.clone(),
+            capture,
+            loads_module: plan.loads_module(),
+            trace,
         };
-        instance.switch_off()?;
-        instance.write("buffer_size_kb", &trace.buffer_kib_per_cpu.to_string())?;
+        if capture == Capture::Drained && instance.trace.since == Since::Window {
+            instance.switch_off()?;
+            let kib = instance.trace.buffer_kib_per_cpu.to_string();
+            instance.write("buffer_size_kb", &kib)?;
+        }
+        if plan.runs_command() {
+            let path = Path::new(TRACEFS).join("saved_cmdlines_size");
+            settings::write(&path, SAVED_CMDLINES, How::Write)
+                .with_context(|| format!("cannot write to {}", path.display()))?;
+        }
         Ok(instance)
     }
 
@@ -71,31 +106,106 @@ impl Instance {
         self.folder.join("set_ftrace_filter")
     }
 
-    /// Sets filter, tracer and events; records nothing yet.
-    pub(crate) fn arm(&self, trace: &Trace) -> Result<()> {
+    /// Makes everything that does not record yet: filters, settings, probes. `commands` are the numbers of the tasks that
+    /// will be the commands of phases.
+    pub(crate) fn prepare(&self, commands: &[u32]) -> Result<()> {
+        let available = self.read("available_tracers")?;
+        let tracer = &self.trace.tracer;
+        if !available.split_whitespace().any(|name| name == tracer) {
+            return Err(no_tracer(tracer, &available).into());
+        }
         self.expect_module()?;
-        for glob in &self.functions {
-            // For the kernel itself. A glob that matches nothing in it is refused, and may still
-            // match in the module: what was matched is sent to the host.
-            let _refused_if_no_match = self.append("set_ftrace_filter", glob);
-        }
-        if !self.functions.is_empty() {
-            self.write("current_tracer", "function_graph")?;
-        }
-        for event in &trace.events {
-            self.append("set_event", event)
-                .with_context(|| format!("cannot enable the event {event}"))?;
+        self.add_functions("set_ftrace_filter", &self.trace.functions)?;
+        self.add_functions("set_ftrace_notrace", &self.trace.notrace)?;
+        self.add_graph_functions()?;
+        settings::make_all(&self.trace.settings, &self.folder)?;
+        for filter in &self.trace.pids {
+            if tasks::with_children(filter) {
+                self.write(&format!("options/{}", filter.file.fork_option()), "1")?;
+            }
+            self.write(filter.file.name(), &tasks::numbers(filter, commands)?)?;
         }
         Ok(())
     }
 
-    /// Sets the filter for the module that is not there yet. Its next load uses this up: what the kernel kept is
+    /// Sets tracer and events; records nothing yet.
+    pub(crate) fn arm(&self) -> Result<()> {
+        if self.trace.tracer != "nop" {
+            self.write("current_tracer", &self.trace.tracer)?;
+        }
+        for event in &self.trace.events {
+            self.append("set_event", event).map_err(|error| {
+                Refusal::Refused(format!("the kernel has no event {event}: {error}"))
+            })?;
+        }
+        settings::switch_on(&self.trace.settings, &self.folder)
+    }
+
+    /// Sets the filters for the module that is not there yet. Its next load uses this up: what the kernel kept is
     /// gone then, and its unload takes what matched out of the filter (`process_mod_list()` and
     /// `clear_mod_from_hashes()`, `kernel/trace/ftrace.c`, Linux 7.3).
     pub(crate) fn expect_module(&self) -> Result<()> {
-        self.functions
-            .iter()
-            .try_for_each(|glob| self.append("set_ftrace_filter", &format!("{glob}:mod:{MODULE}")))
+        if !self.loads_module {
+            return Ok(());
+        }
+        for (file, globs) in [
+            ("set_ftrace_filter", &self.trace.functions),
+            ("set_ftrace_notrace", &self.trace.notrace),
+        ] {
+            for glob in globs {
+                let text = format!("{glob}:mod:{MODULE}");
+                self.append(file, &text)
+                    .with_context(|| format!("cannot append {text:?} to {file}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the graph filters again, for a module that has just been loaded: they hold for the functions that are there
+    /// when they are written (`ftrace_graph_set_hash()`, same).
+    pub(crate) fn add_graph_functions(&self) -> Result<()> {
+        let top = |file: &str, glob: &str| {
+            settings::write(&Path::new(TRACEFS).join(file), glob, How::Append)
+        };
+        let (file, globs) = ("set_graph_function", &self.trace.graph_functions);
+        let mut matched = false;
+        for glob in globs {
+            matched |= self.is_match(file, glob, top(file, glob))?;
+        }
+        if !matched && !globs.is_empty() {
+            top(file, NEVER_RUN).with_context(|| format!("cannot append to {file}"))?;
+        }
+        let (file, globs) = ("set_graph_notrace", &self.trace.graph_notrace);
+        for glob in globs {
+            self.is_match(file, glob, top(file, glob))?;
+        }
+        Ok(())
+    }
+
+    fn add_functions(&self, file: &str, globs: &[String]) -> Result<()> {
+        globs.iter().try_for_each(|glob| {
+            let written = self.append(file, glob);
+            self.is_match(file, glob, written).map(drop)
+        })
+    }
+
+    /// Whether a glob matches anything. One that matches nothing may still match in a module that is not there yet: what
+    /// was matched is sent to the host. With no such module, it is a mistake.
+    fn is_match(&self, file: &str, glob: &str, written: std::io::Result<()>) -> Result<bool> {
+        match written {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::InvalidInput => {
+                if self.loads_module {
+                    return Ok(false);
+                }
+                Err(Refusal::NoFunction {
+                    file: file.to_owned(),
+                    pattern: glob.to_owned(),
+                }
+                .into())
+            }
+            Err(error) => Err(error).with_context(|| format!("cannot append {glob:?} to {file}")),
+        }
     }
 
     /// Opens the measured window.
@@ -119,29 +229,20 @@ impl Instance {
     }
 
     /// Sends what the host needs to read the trace. Before the window opens: after a crash in it,
-    /// the trace is still there, and must be readable.
-    pub(crate) fn send_description(&self, trace: &Trace, results: &mut Results) -> Result<()> {
-        let events = Path::new(TRACEFS).join("events");
-        results.send_file(
-            FileKind::HeaderPage,
-            &format!("{TRACEFS}/events/header_page"),
-        )?;
-        results.send_file(
-            FileKind::HeaderEvent,
-            &format!("{TRACEFS}/events/header_event"),
-        )?;
-        for (system, event) in self.described_events(&events, trace)? {
-            let format = events.join(&system).join(&event).join("format");
-            results.send_file(
-                FileKind::Format { system, event },
-                &format.to_string_lossy(),
-            )?;
+    /// the trace is still there, and must be readable. After [`Self::prepare`]: it makes events and changes layouts.
+    pub(crate) fn send_description(&self, results: &mut Results) -> Result<()> {
+        results.send_file(FileKind::HeaderPage, &self.path("events/header_page"))?;
+        results.send_file(FileKind::HeaderEvent, &self.path("events/header_event"))?;
+        for (system, event) in events::described(&self.trace, &self.folder)? {
+            let format = format!("{}/{system}/{event}/format", events::EVENTS);
+            results.send_file(FileKind::Format { system, event }, &format)?;
         }
         results.send_file(FileKind::TraceClock, &self.path("trace_clock"))
     }
 
     /// Sends what became of the trace, and the trace itself where the host cannot see it.
     pub(crate) fn send_result(&self, results: &mut Results) -> Result<()> {
+        settings::switch_off(&self.trace.settings, &self.folder)?;
         results.send_file(
             FileKind::PrintkFormats,
             &format!("{TRACEFS}/printk_formats"),
@@ -150,43 +251,53 @@ impl Instance {
             FileKind::SavedCmdlines,
             &format!("{TRACEFS}/saved_cmdlines"),
         )?;
-        for cpu in self.cpus()? {
+        let cpus = self.cpus()?;
+        // Before the drain, which would count what it reads, and take it away from the texts.
+        for &cpu in &cpus {
             let stats = self.path(&format!("per_cpu/cpu{cpu}/stats"));
-            // Before the drain, which would count what it reads.
             results.send_file(FileKind::Stats { cpu }, &stats)?;
-            if self.capture == Capture::Drained {
-                let raw = drain(&self.folder.join(format!("per_cpu/cpu{cpu}/trace_pipe_raw")))?;
-                results.send_bytes(FileKind::Raw { cpu }, &raw)?;
+        }
+        self.send_reports(results)?;
+        if self.capture == Capture::Drained {
+            for cpu in cpus {
+                let pipe = self.folder.join(format!("per_cpu/cpu{cpu}/trace_pipe_raw"));
+                drain(&pipe, &FileKind::Raw { cpu }, results)?;
             }
         }
         Ok(())
     }
 
-    /// The events whose formats are sent: ftrace's own, and those of each system that is recorded.
-    fn described_events(&self, events: &Path, trace: &Trace) -> Result<Vec<(String, String)>> {
-        let mut systems = vec!["ftrace".to_owned()];
-        systems.extend(
-            trace
-                .events
-                .iter()
-                .map(|event| match event.split_once(':') {
-                    Some((system, _)) => system.to_owned(),
-                    None => event.clone(),
-                }),
-        );
-        systems.sort();
-        systems.dedup();
-        let mut described = Vec::new();
-        for system in systems {
-            for event in folders(&events.join(&system))? {
-                described.push((system.clone(), event));
+    /// Sends texts of the kernel; of a latency tracer also the one that only it has: the trace of its maximum.
+    fn send_reports(&self, results: &mut Results) -> Result<()> {
+        let mut reports = self.trace.reports.clone();
+        if self.trace.is_latency() {
+            reports.extend(["tracing_max_latency", "trace"].map(TextFile::instance));
+        }
+        let mut sent = Vec::new();
+        for TextFile { scope, file } in reports {
+            for file in expand(&folder(scope, &self.folder), &file)? {
+                let path = folder(scope, &self.folder).join(&file);
+                let kind = FileKind::Report { scope, file };
+                if sent.contains(&kind) {
+                    continue;
+                }
+                sent.push(kind.clone());
+                if path.is_file() {
+                    send_bounded(kind, &path, MAX_REPORT_BYTES, results)?;
+                } else {
+                    // The trace is worth more than a text that is not there.
+                    results.send(&Message::Cut {
+                        file: kind,
+                        bytes: 0,
+                    })?;
+                }
             }
         }
-        Ok(described)
+        Ok(())
     }
 
     fn cpus(&self) -> Result<Vec<u32>> {
-        let names = folders(&self.folder.join("per_cpu"))?;
+        let names = events::folders(&self.folder.join("per_cpu"))?;
         let mut cpus: Vec<u32> = names
             .iter()
             .filter_map(|name| name.strip_prefix("cpu")?.parse().ok())
@@ -199,42 +310,46 @@ impl Instance {
         self.folder.join(name).to_string_lossy().into_owned()
     }
 
+    fn read(&self, name: &str) -> Result<String> {
+        let path = self.folder.join(name);
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    }
+
     fn write(&self, name: &str, text: &str) -> Result<()> {
         let path = self.folder.join(name);
-        fs::write(&path, text)
+        settings::write(&path, text, How::Write)
             .with_context(|| format!("cannot write {text:?} to {}", path.display()))
     }
 
-    fn append(&self, name: &str, text: &str) -> Result<()> {
-        let path = self.folder.join(name);
-        OpenOptions::new()
-            .append(true)
-            .open(&path)
-            .and_then(|mut file| file.write_all(format!("{text}\n").as_bytes()))
-            .with_context(|| format!("cannot append {text:?} to {}", path.display()))
+    fn append(&self, name: &str, text: &str) -> std::io::Result<()> {
+        settings::write(&self.folder.join(name), text, How::Append)
     }
 }
 
-/// The names of the folders in `folder`, sorted; none if it does not exist.
-fn folders(folder: &Path) -> Result<Vec<String>> {
-    if !folder.is_dir() {
-        return Ok(Vec::new());
-    }
-    let mut names = Vec::new();
-    for entry in
-        fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?
-    {
-        let entry = entry.with_context(|| format!("cannot list {}", folder.display()))?;
-        if entry.path().is_dir() {
-            names.push(entry.file_name().to_string_lossy().into_owned());
+/// The files that a name with at most one `*` in its last part stands for, sorted.
+fn expand(folder: &Path, file: &str) -> Result<Vec<String>> {
+    let (parent, name) = file.rsplit_once('/').unwrap_or(("", file));
+    let Some((begin, end)) = name.split_once('*') else {
+        return Ok(vec![file.to_owned()]);
+    };
+    let parent_path = folder.join(parent);
+    let mut files = Vec::new();
+    let entries = fs::read_dir(&parent_path)
+        .with_context(|| format!("cannot list {}", parent_path.display()))?;
+    for entry in entries {
+        let entry = entry.with_context(|| format!("cannot list {}", parent_path.display()))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.len() >= begin.len() + end.len() && name.starts_with(begin) && name.ends_with(end) {
+            let path = Path::new(parent).join(name);
+            files.push(OsStr::to_string_lossy(path.as_os_str()).into_owned());
         }
     }
-    names.sort();
-    Ok(names)
+    files.sort();
+    Ok(files)
 }
 
-/// Reads whole sub-buffers until there are no more.
-fn drain(path: &Path) -> Result<Vec<u8>> {
+/// Sends whole sub-buffers, several at a time, until there are no more.
+fn drain(path: &Path, kind: &FileKind, results: &mut Results) -> Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
 
     let mut file = OpenOptions::new()
@@ -242,17 +357,49 @@ fn drain(path: &Path) -> Result<Vec<u8>> {
         .custom_flags(nix::libc::O_NONBLOCK)
         .open(path)
         .with_context(|| format!("cannot open {}", path.display()))?;
-    let mut bytes = Vec::new();
-    // A read gives one sub-buffer at most; 64 KiB is more than any kernel's default.
-    let mut sub_buffer = vec![0; 64 * 1024];
+    let mut piece = Vec::new();
+    let mut sub_buffer = vec![0; LARGEST_SUB_BUFFER];
     loop {
-        match file.read(&mut sub_buffer) {
-            Ok(0) => return Ok(bytes),
-            Ok(length) => bytes.extend(sub_buffer.iter().take(length)),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(bytes),
+        let length = match file.read(&mut sub_buffer) {
+            Ok(length) => length,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
             Err(error) => {
                 return Err(error).with_context(|| format!("cannot read {}", path.display()));
             }
+        };
+        piece.extend(sub_buffer.iter().take(length));
+        if length == 0 || piece.len() >= PIECE {
+            results.send_bytes(kind.clone(), &piece)?;
+            piece.clear();
         }
+        if length == 0 {
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_anything_in_the_last_part() {
+        let folder = std::env::temp_dir().join(format!("deferinit-expand-{}", std::process::id()));
+        fs::create_dir_all(folder.join("trace_stat")).expect("a folder");
+        for name in ["function1", "function0", "other"] {
+            fs::write(folder.join("trace_stat").join(name), "").expect("a file");
+        }
+        for (file, files) in [
+            (
+                "trace_stat/function*",
+                &["trace_stat/function0", "trace_stat/function1"][..],
+            ),
+            ("trace_stat/function1*1", &[]),
+            ("trace_stat/*er", &["trace_stat/other"]),
+            ("trace", &["trace"]),
+        ] {
+            assert_eq!(expand(&folder, file).expect("listed"), files, "{file}");
+        }
+        fs::remove_dir_all(&folder).expect("removed");
     }
 }

@@ -126,6 +126,10 @@ pub(crate) fn receive(stream: &[u8], cpus: u32, folder: &Path) -> Result<Receive
                 loaded: _,
                 unloaded: _,
             } => {}
+            // A drained buffer comes in pieces.
+            Message::File {
+                file: file @ FileKind::Raw { cpu: _ },
+            } => files.entry(file).or_default().extend_from_slice(payload),
             Message::File { file } => {
                 files.insert(file, payload.to_vec());
             }
