@@ -13,10 +13,10 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use deferinit_check::{Verdict, judge};
 use deferinit_ftrace::capture::Tally;
-use deferinit_host::{Outcome, Request};
+use deferinit_host::{CommandEnd, Outcome, Request};
 use deferinit_report::{FunctionFigures, Repetition, RunResult, guest_nanoseconds};
 use deferinit_scenario::{Clock, Scenario};
-use deferinit_timeline::{Assembly, Ending, Run, Timeline, join};
+use deferinit_timeline::{Assembly, CommandHow, Ending, Reading, Run, Timeline, join};
 use serde::Serialize;
 
 use crate::prepare::{Prepared, ReadyMachine};
@@ -167,7 +167,7 @@ fn run_boot(job: &Job<'_>, boot: &Boot<'_>) -> Result<Left> {
     })?;
     let files = trace::Files::read(&folder.join("trace"))?;
     let decoded = trace::decode(prepared, &outcome, &files)?;
-    let timeline = timeline(&outcome, &files, &decoded, boot.phase());
+    let timeline = timeline(scenario, &outcome, &files, &decoded, boot.phase());
     if let Some(trace_dat) = &decoded.trace_dat {
         write(&folder.join("trace/trace.dat"), trace_dat)?;
     }
@@ -180,11 +180,19 @@ fn run_boot(job: &Job<'_>, boot: &Boot<'_>) -> Result<Left> {
 }
 
 fn timeline(
+    scenario: &Scenario,
     outcome: &Outcome,
     files: &trace::Files,
     decoded: &Decoded<'_>,
     boot: Option<&str>,
 ) -> Timeline {
+    let received = &outcome.received;
+    let commands: Vec<_> = received
+        .commands
+        .iter()
+        .map(|command| (command.phase.clone(), command_how(command.end)))
+        .collect();
+    let cut: Vec<String> = received.cut.iter().map(|(path, _)| path.clone()).collect();
     let run = Run {
         ending: ending(&outcome.ending, decoded.damage.as_deref()),
         trace_clock: &files.trace_clock,
@@ -194,10 +202,32 @@ fn timeline(
         kmemleak: files.kmemleak.as_deref(),
         results: &files.results,
         rounds: &files.rounds,
+        commands: &commands,
+        outputs: &files.outputs,
+        reports: &files.reports,
+        cut: &cut,
+    };
+    let wanted = &scenario.trace;
+    if wanted.tracer.is_latency() {
+        return deferinit_timeline::build_without_records(&decoded.symbols, run);
+    }
+    let reading = Reading {
+        symbols: &decoded.symbols,
+        tasks: &decoded.tasks,
+        boot,
+        queries: &deferinit_check::queries(scenario),
+        has_exits_only: wanted.has_calls() && wanted.threshold.is_some(),
     };
     match &decoded.capture {
-        Some(capture) => deferinit_timeline::build(capture, &decoded.symbols, boot, run),
+        Some(capture) => deferinit_timeline::build(capture, &reading, run),
         None => Assembly::new(&decoded.symbols).finish(&Tally::default(), run),
+    }
+}
+
+fn command_how(end: CommandEnd) -> CommandHow {
+    match end {
+        CommandEnd::Exited(status) => CommandHow::Exited(status),
+        CommandEnd::Signalled(signal) => CommandHow::Signalled(signal),
     }
 }
 

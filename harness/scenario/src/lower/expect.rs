@@ -921,6 +921,13 @@ fn has_items(phase: Located<&Phase>) -> Result<&Phase> {
 
 /// Refuses an event that a trace does not have.
 pub(super) fn is_recorded(event: &Text, trace: &Trace) -> Result<()> {
+    if trace.tracer.is_latency() {
+        let message = format!(
+            "tracer {} keeps the records of its longest latency only",
+            trace.tracer
+        );
+        return Err(Mistake::new(event.place, message).allow("`latency: { shows: [..] }`"));
+    }
     let is_known = event.value == MARKER_EVENT
         || trace
             .events_recorded()

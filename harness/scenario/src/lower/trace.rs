@@ -115,6 +115,8 @@ pub(super) struct Lowered {
     command: Option<Place>,
     /// Where the clock is chosen.
     clock: Option<Place>,
+    /// Where the tracer is chosen.
+    tracer: Option<Place>,
 }
 
 impl Lowered {
@@ -126,6 +128,16 @@ impl Lowered {
             return Err(Mistake::new(place, message).allow("a pid, or a task's name"));
         }
         let has_module = phases.iter().any(|phase| phase.command.is_none());
+        if let Some(place) = self.tracer.filter(|_| has_module)
+            && self.trace.tracer.is_latency()
+        {
+            // Each new maximum empties the buffer.
+            let message = format!(
+                "tracer {} records nothing but its longest latency, so a workload would leave no records",
+                self.trace.tracer
+            );
+            return Err(Mistake::new(place, message).allow("phases with `command`"));
+        }
         if let Some(place) = self.clock.filter(|_| has_module)
             && self.trace.clock != TraceClock::Local
         {
@@ -153,7 +165,7 @@ pub(super) fn trace(
         .map_or(Ok(Tracer::default()), tracer)?;
     let function_profile = flag(&block.function_profile)?;
     fits_tracer(&block, tracer, function_profile)?;
-    let clock_place = block.clock.place();
+    let (clock_place, tracer_place) = (block.clock.place(), block.tracer.place());
     let names_functions = block.functions.0.is_some()
         || block.not_functions.0.is_some()
         || block.graph_functions.0.is_some();
@@ -213,6 +225,7 @@ pub(super) fn trace(
         trace,
         command,
         clock: clock_place,
+        tracer: tracer_place,
     })
 }
 

@@ -288,6 +288,10 @@ fn what_a_trace_asks_of_the_phases_has_to_be_there() {
         "2:23: no phase runs a command; allowed: a pid, or a task's name",
     );
     check(
+        &module("tracer: wakeup"),
+        "2:18: tracer wakeup records nothing but its longest latency, so a workload would leave no records; allowed: phases with `command`",
+    );
+    check(
         &module("clock: global"),
         "2:17: the times of a workload are those of the clock local; allowed: local, or phases with `command`",
     );
@@ -532,6 +536,11 @@ const BAD_EXPECTATIONS: &[(&str, &str, &str)] = &[
         "tracer: wakeup",
         "latency: { started-at: f }",
         "4:33: tracer wakeup notes no function where a latency began or ended; allowed: tracers irqsoff, preemptoff, preemptirqsoff",
+    ),
+    (
+        "tracer: irqsoff, events: [sched]",
+        "count: { of: { event: 'sched:x' }, equals: 1 }",
+        "4:32: tracer irqsoff keeps the records of its longest latency only; allowed: `latency: { shows: [..] }`",
     ),
     (
         "tracer: wakeup",

@@ -15,7 +15,8 @@ use deferinit_ftrace::format::Formats;
 use deferinit_ftrace::page::{CpuSubBuffers, PageLayout};
 use deferinit_ftrace::stats::Stats;
 use deferinit_ftrace::symbols::Symbols;
-use deferinit_timeline::{Ending, Run, Timeline, build};
+use deferinit_ftrace::saved_cmdlines::SavedCmdlines;
+use deferinit_timeline::{CommandHow, Ending, Query, Reading, Run, Timeline, build};
 
 /// `events/header_page` and `events/header_event` of a 64-bit kernel.
 const HEADER_PAGE: &str = "\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;\n\
@@ -165,6 +166,16 @@ pub(crate) struct Setting<'a> {
     pub(crate) rounds: Option<(&'a str, &'a str)>,
     /// The phase that the boot itself is.
     pub(crate) boot: Option<&'a str>,
+    /// What is asked of the records.
+    pub(crate) queries: &'a [Query],
+    /// Whether entries of functions are not recorded.
+    pub(crate) has_exits_only: bool,
+    /// The agent's word on the command of a phase.
+    pub(crate) command: Option<(&'a str, CommandHow)>,
+    /// What a command wrote: the phase and the text.
+    pub(crate) output: Option<(&'a str, &'a str)>,
+    /// The files that are not whole.
+    pub(crate) cut: &'a [String],
 }
 
 impl Default for Setting<'_> {
@@ -177,6 +188,11 @@ impl Default for Setting<'_> {
             results: None,
             rounds: None,
             boot: None,
+            queries: &[],
+            has_exits_only: false,
+            command: None,
+            output: None,
+            cut: &[],
         }
     }
 }
@@ -211,13 +227,28 @@ pub(crate) fn timeline_of(script: &str, setting: Setting<'_>) -> Timeline {
         results,
         rounds,
         boot,
+        queries,
+        has_exits_only,
+        command,
+        output,
+        cut,
     } = setting;
     let of_phase = |(phase, text): (&str, &str)| (phase.to_owned(), text.to_owned());
     let (results, rounds) = (results.map(of_phase), rounds.map(of_phase));
+    let outputs = output.map(of_phase);
+    let commands: Vec<_> = command
+        .into_iter()
+        .map(|(phase, how)| (phase.to_owned(), how))
+        .collect();
     build(
         &capture,
-        &symbols,
-        boot,
+        &Reading {
+            symbols: &symbols,
+            tasks: &SavedCmdlines::default(),
+            boot,
+            queries,
+            has_exits_only,
+        },
         Run {
             ending,
             trace_clock,
@@ -226,6 +257,10 @@ pub(crate) fn timeline_of(script: &str, setting: Setting<'_>) -> Timeline {
             kmemleak,
             results: &results.into_iter().collect(),
             rounds: &rounds.into_iter().collect(),
+            commands: &commands,
+            outputs: &outputs.into_iter().collect(),
+            reports: &BTreeMap::new(),
+            cut,
         },
     )
 }
