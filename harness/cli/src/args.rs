@@ -2,6 +2,8 @@
 
 //! The arguments as they are typed.
 
+pub(crate) mod record;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -40,10 +42,18 @@ pub(crate) enum Command {
     /// Build the workload's module, and say what parameters it has
     #[command(subcommand)]
     Module(Module),
+    /// Record traces
+    #[command(subcommand)]
+    Trace(Trace),
     /// Say what a run needs, what is missing, and how to get it
     Doctor,
     /// Install what is missing (as root), or print the command that does
     Setup,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Trace {
+    Record(Box<record::Record>),
 }
 
 #[derive(Debug, Args)]

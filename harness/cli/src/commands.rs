@@ -9,3 +9,4 @@ pub(crate) mod list;
 pub(crate) mod module;
 pub(crate) mod run;
 pub(crate) mod setup;
+pub(crate) mod trace;

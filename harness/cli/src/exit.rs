@@ -25,6 +25,9 @@ pub(crate) const PASSED: u8 = deferinit_report::PASSED;
 /// The command line or a scenario file is not valid.
 pub(crate) const USAGE: u8 = 2;
 
+/// A scenario failed.
+pub(crate) const FAILED: u8 = deferinit_report::FAILED;
+
 /// Something that a run needs is missing, or cannot be set up.
 pub(crate) const SETUP: u8 = 96;
 
@@ -56,6 +59,15 @@ impl Failure {
         Self {
             code,
             error: anyhow!("{error:#}; {advice}"),
+        }
+    }
+
+    /// The same failure, with the scenario that it is about.
+    pub(crate) fn of_scenario(self, name: &str) -> Self {
+        let Self { code, error } = self;
+        Self {
+            code,
+            error: error.context(format!("scenario {name}")),
         }
     }
 

@@ -11,6 +11,7 @@
 mod args;
 mod commands;
 mod exit;
+mod guest_files;
 mod insmod;
 mod output;
 mod pipeline;
@@ -47,6 +48,7 @@ fn dispatch(arguments: Arguments, interrupted: Arc<AtomicBool>) -> Result<u8, Fa
         Command::Check(arguments) => commands::check::run(&arguments),
         Command::Kernel(command) => commands::kernel::run(&command, interrupted),
         Command::Module(command) => commands::module::run(&command, interrupted),
+        Command::Trace(command) => commands::trace::run(&command, interrupted),
         Command::Doctor => commands::doctor::run(interrupted),
         Command::Setup => commands::setup::run(interrupted),
     }

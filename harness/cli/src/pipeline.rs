@@ -5,17 +5,20 @@
 mod trace;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use deferinit_check::{Verdict, judge};
 use deferinit_ftrace::capture::Tally;
-use deferinit_host::{CommandEnd, Outcome, Request};
+use deferinit_ftrace::stats::Stats;
+use deferinit_host::{Outcome, Request};
+use deferinit_protocol::{CommandEnd, Plan};
 use deferinit_report::{FunctionFigures, Repetition, RunResult, guest_nanoseconds};
-use deferinit_scenario::{Clock, Scenario};
+use deferinit_scenario::{Bytes, Clock, Scenario};
 use deferinit_timeline::{Assembly, CommandHow, Ending, Reading, Run, Timeline, join};
 use serde::Serialize;
 
@@ -135,6 +138,109 @@ fn boots<'a>(scenario: &'a Scenario, folder: &Path) -> Vec<Boot<'a>> {
     scenario.phases.iter().map(boot).collect()
 }
 
+/// What to record once, with no scenario.
+pub(crate) struct Recording<'a> {
+    pub(crate) prepared: &'a Prepared,
+    pub(crate) machine: &'a ReadyMachine,
+    pub(crate) clock: Clock,
+    pub(crate) cpus: u32,
+    pub(crate) memory: Bytes,
+    pub(crate) trace_buffer: Bytes,
+    /// Further parameters of the kernel.
+    pub(crate) command_line: &'a [String],
+    pub(crate) plan: &'a Plan,
+    /// The machine's if `None`.
+    pub(crate) wall_deadline: Option<Duration>,
+    pub(crate) interrupted: &'a AtomicBool,
+}
+
+/// What a recording has left.
+pub(crate) struct Recorded {
+    pub(crate) outcome: Outcome,
+    /// How many records could be decoded.
+    pub(crate) records: u64,
+    /// By the kernel's own count, per CPU; none if the guest did not come to send it.
+    statistics: BTreeMap<u32, Stats>,
+    /// Whether there is a trace.dat.
+    pub(crate) has_trace: bool,
+    /// The first thing that cannot be read, if any.
+    pub(crate) damage: Option<String>,
+    /// Of all sub-buffers.
+    pub(crate) sha256: Option<String>,
+}
+
+impl Recorded {
+    /// How many records were lost; none if the guest did not come to say.
+    pub(crate) fn lost(&self) -> Option<u64> {
+        let lost = self.statistics.values().map(Stats::lost);
+        (!self.statistics.is_empty()).then(|| lost.fold(0, u64::saturating_add))
+    }
+}
+
+/// Records once, in `folder`, which exists.
+///
+/// # Errors
+/// If the harness itself cannot go on. Whatever the guest does is in [`Recorded`].
+pub(crate) fn record(recording: &Recording<'_>, folder: &Path) -> Result<Recorded> {
+    let Recording {
+        prepared, machine, ..
+    } = *recording;
+    write_json(folder, "build.json", &prepared.build)?;
+    let outcome = deferinit_host::run(&Request {
+        machine: &machine.machine_for(prepared.needs),
+        qemu: &machine.qemu,
+        clock: recording.clock,
+        cpus: recording.cpus,
+        memory: Some(recording.memory),
+        trace_buffer: recording.trace_buffer,
+        kernel: &prepared.kernel,
+        initramfs: &prepared.initramfs,
+        command_line: recording.command_line,
+        plan: recording.plan,
+        wall_deadline: recording.wall_deadline,
+        folder,
+        interrupted: recording.interrupted,
+    })?;
+    let files = trace::Files::read(&folder.join("trace"))?;
+    let (records, statistics, has_trace, damage, sha256) = {
+        let decoded = trace::decode(prepared, &outcome, &files)?;
+        if let Some(trace_dat) = &decoded.trace_dat {
+            write(&trace_dat_of(folder), trace_dat)?;
+        }
+        let tally = decoded.capture.as_ref().map(|capture| {
+            let mut records = capture.records();
+            while records.next().is_some() {}
+            records.finish()
+        });
+        let tally = tally.unwrap_or_default();
+        let counted = tally.cpus.iter().map(|cpu| cpu.decoded);
+        let damage = decoded.damage.or_else(|| {
+            (tally.damages > 0)
+                .then(|| format!("{} places of the trace cannot be read", tally.damages))
+        });
+        (
+            counted.fold(0, u64::saturating_add),
+            decoded.statistics,
+            decoded.trace_dat.is_some(),
+            damage,
+            decoded.sha256,
+        )
+    };
+    Ok(Recorded {
+        outcome,
+        records,
+        statistics,
+        has_trace,
+        damage,
+        sha256,
+    })
+}
+
+/// Where the trace of a run is.
+pub(crate) fn trace_dat_of(folder: &Path) -> PathBuf {
+    folder.join("trace/trace.dat")
+}
+
 /// What a boot has left.
 struct Left {
     outcome: Outcome,
@@ -169,7 +275,7 @@ fn run_boot(job: &Job<'_>, boot: &Boot<'_>) -> Result<Left> {
     let decoded = trace::decode(prepared, &outcome, &files)?;
     let timeline = timeline(scenario, &outcome, &files, &decoded, boot.phase());
     if let Some(trace_dat) = &decoded.trace_dat {
-        write(&folder.join("trace/trace.dat"), trace_dat)?;
+        write(&trace_dat_of(folder), trace_dat)?;
     }
     let trace_sha256 = decoded.sha256.clone();
     Ok(Left {
@@ -282,7 +388,7 @@ fn last_lines(text: &str) -> Vec<String> {
     lines.into_iter().skip(skipped).map(str::to_owned).collect()
 }
 
-fn write_json(folder: &Path, name: &str, value: &impl Serialize) -> Result<()> {
+pub(crate) fn write_json(folder: &Path, name: &str, value: &impl Serialize) -> Result<()> {
     let mut json =
         serde_json::to_vec_pretty(value).with_context(|| format!("cannot write {name}"))?;
     json.push(b'\n');

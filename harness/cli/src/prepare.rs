@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, anyhow};
 use deferinit_check::Judged;
-use deferinit_host::{Machine, Qemu, check_memory, initramfs};
+use deferinit_host::{GuestFile, Machine, Qemu, add_boot_config, check_memory, initramfs};
 use deferinit_kernel::build::{self, BuildInfo, Choice, Kbuild, Kernel, Variant};
 use deferinit_kernel::cache::Session;
 use deferinit_kernel::kernels::Kernels;
@@ -24,6 +24,7 @@ use serde::Serialize;
 
 use crate::args::KernelChoice;
 use crate::exit::Failure;
+use crate::guest_files::AddedFile;
 use crate::insmod::{self, ExtraModule};
 use crate::output::initramfs_of;
 use crate::project::Project;
@@ -104,6 +105,32 @@ pub(crate) struct Build {
     /// None if the workload is in the kernel's image.
     module: Option<ModuleInfo>,
     insmod: Vec<ExtraModule>,
+    /// Programs and files of the host.
+    files: Vec<AddedFile>,
+}
+
+/// What goes into the guest besides the agent.
+pub(crate) struct Contents {
+    /// Where the workload is, if there is one.
+    pub(crate) workload: Option<Load>,
+    /// The user's own modules.
+    pub(crate) insmod: Vec<ExtraModule>,
+    /// Programs and files of the host.
+    pub(crate) files: Vec<AddedFile>,
+    /// What the kernel is to read before it boots.
+    pub(crate) boot_config: Option<String>,
+}
+
+impl Contents {
+    /// A workload and modules.
+    pub(crate) fn of_scenarios(load: Load, insmod: Vec<ExtraModule>) -> Self {
+        Self {
+            workload: Some(load),
+            insmod,
+            files: Vec::new(),
+            boot_config: None,
+        }
+    }
 }
 
 impl Build {
@@ -126,10 +153,22 @@ pub(crate) struct ReadyMachine {
 impl ReadyMachine {
     /// The machine that a scenario runs on, in one line.
     pub(crate) fn describe(&self, scenario: &Scenario, needs: Needs) -> String {
-        let cpus = scenario.machine.cpus;
+        let deferinit_scenario::Machine { cpus, memory, .. } = scenario.machine;
+        self.describe_with(cpus, memory, scenario.clock, needs)
+    }
+
+    /// The machine with these CPUs, RAM and clock, in one line.
+    pub(crate) fn describe_with(
+        &self,
+        cpus: u32,
+        memory: Option<Bytes>,
+        clock: Clock,
+        needs: Needs,
+    ) -> String {
         let plural = if cpus == 1 { "" } else { "s" };
-        let memory = changed(self.wanted_memory(scenario), self.memory(scenario, needs));
-        let accelerator = match scenario.clock {
+        let wanted = memory.unwrap_or(self.memory);
+        let memory = changed(wanted, self.memory_of(memory, needs));
+        let accelerator = match clock {
             Clock::Exact => {
                 let shift = self.machine_for(needs).exact.shift;
                 let shift = changed(self.machine.exact.shift, shift);
@@ -150,7 +189,12 @@ impl ReadyMachine {
 
     /// The RAM that a scenario gets: what it wants, or what its kernel needs if that is more.
     pub(crate) fn memory(&self, scenario: &Scenario, needs: Needs) -> Bytes {
-        self.wanted_memory(scenario).max(needs.least_memory)
+        self.memory_of(scenario.machine.memory, needs)
+    }
+
+    /// The RAM that is given where this is wanted; the machine's own if nothing is.
+    pub(crate) fn memory_of(&self, wanted: Option<Bytes>, needs: Needs) -> Bytes {
+        wanted.unwrap_or(self.memory).max(needs.least_memory)
     }
 
     fn wanted_memory(&self, scenario: &Scenario) -> Bytes {
@@ -199,17 +243,22 @@ pub(crate) fn require(session: &Session, kbuild: &Kbuild) -> Result<(), Failure>
     }
 }
 
-/// Gets, builds and packs what runs of scenarios with this `load` need, with the user's own modules. The initramfs goes
-/// into `out`.
+/// Gets, builds and packs what runs need. The initramfs goes into `out`.
 pub(crate) fn prepare(
     project: &Project,
     session: &Session,
     kbuild: &Kbuild,
     arguments: &KernelChoice,
-    load: Load,
-    insmod: Vec<ExtraModule>,
+    guest: Contents,
     out: &Path,
 ) -> Result<Prepared, Failure> {
+    let Contents {
+        workload,
+        insmod,
+        files: added,
+        boot_config,
+    } = guest;
+    let load = workload.unwrap_or(Load::Module);
     if load == Load::BuiltIn && arguments.kernel_build.is_some() {
         return Err(Failure::usage(anyhow!(
             "a scenario with `load: built-in` needs a kernel with the workload in its image, which a finished build cannot be given: use --kernel-tree, or leave --kernel-build out"
@@ -217,7 +266,7 @@ pub(crate) fn prepare(
     }
     let kernel = build::provide(session, kbuild, &choice(project, arguments, load))?;
     insmod::check_release(&insmod, &kernel.info.release)?;
-    let modules = if kernel.info.builtin {
+    let modules = if kernel.info.builtin || workload.is_none() {
         None
     } else {
         Some(build_modules(project, session, kbuild, &kernel)?)
@@ -250,11 +299,23 @@ pub(crate) fn prepare(
         contents.insert(module.name().to_owned(), module.content.clone());
         paths.push((module.name(), module.path.clone()));
     }
-    let files: Vec<(&str, &[u8])> = paths
-        .iter()
-        .filter_map(|(name, path)| Some((path.as_str(), contents.get(*name)?.as_slice())))
-        .collect();
-    let archive = initramfs(&agent, &files).map_err(Failure::setup)?;
+    let modules_of_guest = paths.iter().filter_map(|(name, path)| {
+        Some(GuestFile {
+            path,
+            content: contents.get(*name)?,
+            is_program: false,
+        })
+    });
+    let added_to_guest = added.iter().map(|file| GuestFile {
+        path: &file.path,
+        content: &file.content,
+        is_program: file.is_program,
+    });
+    let files: Vec<GuestFile<'_>> = modules_of_guest.chain(added_to_guest).collect();
+    let mut archive = initramfs(&agent, &files).map_err(Failure::setup)?;
+    if let Some(config) = boot_config {
+        add_boot_config(&mut archive, &config).map_err(Failure::usage)?;
+    }
     // Absolute, because QEMU is started in the folder of its run.
     let out = fs::canonicalize(out)
         .with_context(|| format!("cannot find {}", out.display()))
@@ -274,6 +335,7 @@ pub(crate) fn prepare(
             kernel: kernel.info,
             module: modules.map(|modules| modules.info),
             insmod,
+            files: added,
         },
         system_map: String::from_utf8_lossy(&system_map).into_owned(),
         modules: contents,
@@ -327,7 +389,11 @@ pub(crate) fn machines(
     for scenario in scenarios {
         let machine = match known.entry(&scenario.machine.name) {
             Entry::Occupied(entry) => Rc::clone(entry.get()),
-            Entry::Vacant(entry) => Rc::clone(entry.insert(Rc::new(machine(project, scenario)?))),
+            Entry::Vacant(entry) => {
+                let machine = machine(project, &scenario.machine.name)
+                    .map_err(|failure| failure.of_scenario(&scenario.name))?;
+                Rc::clone(entry.insert(Rc::new(machine)))
+            }
         };
         check_memory(machine.wanted_memory(scenario), scenario.trace.buffer)
             .with_context(|| format!("scenario {}", scenario.name))
@@ -337,13 +403,12 @@ pub(crate) fn machines(
     Ok(machines)
 }
 
-fn machine(project: &Project, scenario: &Scenario) -> Result<ReadyMachine, Failure> {
-    let path = project.machine(&scenario.machine.name);
+/// A machine by its name, with its QEMU.
+pub(crate) fn machine(project: &Project, name: &str) -> Result<ReadyMachine, Failure> {
+    let path = project.machine(name);
     let text = fs::read_to_string(&path).map_err(|_| {
         Failure::usage(anyhow!(
-            "scenario {} wants the machine {:?}, which is not there: {}",
-            scenario.name,
-            scenario.machine.name,
+            "there is no machine {name:?}: {} cannot be read",
             path.display()
         ))
     })?;

@@ -28,6 +28,9 @@ const INSTALL_DEADLINE: Duration = Duration::from_secs(3600);
 /// The longest apt may take to answer a question.
 const QUERY_DEADLINE: Duration = Duration::from_secs(120);
 
+/// What makes most programs say their version.
+const VERSION_ARGUMENT: &str = "--version";
+
 /// Conflicting packages of the user are never removed, and no question is asked about changed files.
 const INSTALL_OPTIONS: [&str; 7] = [
     "-y",
@@ -74,6 +77,8 @@ pub struct Requirement {
 pub enum Need {
     /// Every run.
     Run,
+    /// Runs with a command in the guest.
+    Command,
     /// The project's own tests, beyond what a run needs.
     Test,
 }
@@ -209,6 +214,23 @@ impl Requirements {
         }
     }
 
+    /// Where the program of a requirement is: the first that is new enough.
+    pub fn program_of(&self, name: &str) -> Option<PathBuf> {
+        let Find::Program {
+            names,
+            minimum,
+            version_argument,
+        } = self.find_of(name)?
+        else {
+            return None;
+        };
+        let argument = version_argument.as_deref().unwrap_or(VERSION_ARGUMENT);
+        match program_state(names, minimum, argument) {
+            State::Found { place, .. } => Some(place.into()),
+            State::TooOld { .. } | State::WithoutSources { .. } | State::Missing => None,
+        }
+    }
+
     /// How a requirement is found.
     pub(crate) fn find_of(&self, name: &str) -> Option<&Find> {
         self.requirements
@@ -226,7 +248,7 @@ impl Requirements {
             } => program_state(
                 names,
                 minimum,
-                version_argument.as_deref().unwrap_or("--version"),
+                version_argument.as_deref().unwrap_or(VERSION_ARGUMENT),
             ),
             Find::Header(header) => header_state(header),
             Find::Rustc { names, minimum } => self.rustc_state(names, minimum),

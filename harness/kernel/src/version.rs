@@ -31,9 +31,11 @@ impl Version {
         parts.map(Self)
     }
 
-    /// Finds the version in what a program prints about itself: the first word that starts with a digit.
+    /// Finds the version in what a program prints about itself: the first word that starts with a digit, or with a
+    /// `v` and a digit.
     pub fn find(text: &str) -> Option<Self> {
         text.split(|c: char| c.is_whitespace() || c == '(' || c == ')' || c == ',')
+            .map(|word| word.strip_prefix('v').unwrap_or(word))
             .filter(|word| word.starts_with(|c: char| c.is_ascii_digit()))
             .find_map(Self::parse)
     }

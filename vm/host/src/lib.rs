@@ -24,8 +24,7 @@ mod trace;
 mod tsc;
 mod vm;
 
-pub use deferinit_protocol::CommandEnd;
-pub use initramfs::initramfs;
+pub use initramfs::{GuestFile, add_boot_config, initramfs};
 pub use machine::{ExactClock, Machine, WallClock};
 pub use plan::plan;
 pub use qemu::{Qemu, Version};

@@ -22,7 +22,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::args::{self, Run};
 use crate::exit::{Failure, complain};
 use crate::output::Output;
-use crate::prepare::{self, Prepared, ReadyMachine};
+use crate::prepare::{self, Contents, Prepared, ReadyMachine};
 use crate::project::Project;
 use crate::stdout::print;
 use crate::{insmod, pipeline, scenarios};
@@ -55,8 +55,8 @@ pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, F
     for load in [Load::Module, Load::BuiltIn] {
         if scenarios.iter().any(|scenario| scenario.load == load) {
             let insmod = insmod::read(&arguments.insmod, &prepare::MODULES)?;
-            let kernel =
-                prepare::prepare(&project, &session, &kbuild, choice, load, insmod, folder)?;
+            let contents = Contents::of_scenarios(load, insmod);
+            let kernel = prepare::prepare(&project, &session, &kbuild, choice, contents, folder)?;
             prepared.push((load, kernel));
         }
     }

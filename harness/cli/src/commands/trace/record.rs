@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! `deferinit trace record`: any tracer and filter, on any kernel, around any command in the guest.
+
+mod nearest;
+mod request;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use deferinit_host::{Ending, check_memory};
+use deferinit_protocol::CommandEnd;
+use deferinit_scenario::Clock;
+use serde::Serialize;
+
+use crate::args::{self, record::Record};
+use crate::exit::{FAILED, Failure, PASSED, UNRESOLVED};
+use crate::guest_files::AddedFiles;
+use crate::output::Output;
+use crate::pipeline::{self, Recorded, Recording};
+use crate::prepare::{self, Contents, Prepared};
+use crate::project::Project;
+use crate::stdout::print;
+use crate::{exit, insmod};
+
+/// `record.json`: what was recorded, and what came of it.
+#[derive(Serialize)]
+struct Summary<'a> {
+    format_version: u32,
+    /// How the run ended, in one word.
+    ending: &'static str,
+    /// What there is to say of that.
+    message: Option<String>,
+    tracer: &'a str,
+    command: &'a [String],
+    /// None if it has not ended.
+    command_end: Option<CommandEnd>,
+    clock: &'static str,
+    kernel: &'a str,
+    machine: String,
+    /// In the trace.
+    records: u64,
+    /// By the kernel's own count; none if the guest could not say.
+    lost: Option<u64>,
+    /// Files that are not whole, and how many bytes of each there are.
+    cut: &'a [(String, u64)],
+    trace_sha256: Option<&'a str>,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Record, interrupted: Arc<AtomicBool>) -> Result<u8, Failure> {
+    let project = Project::find()?;
+    let insmod = insmod::read(&arguments.insmod, &prepare::MODULES)?;
+    let paths = insmod.iter().map(|module| module.path.clone()).collect();
+    let request = request::of(arguments, paths).map_err(Failure::usage)?;
+    let machine = prepare::machine(&project, &arguments.machine)?;
+    let boot_config = arguments.bootconfig.as_deref().map(read_text).transpose()?;
+    let (session, kbuild) = prepare::session(&project, Arc::clone(&interrupted))?;
+    prepare::require(&session, &kbuild)?;
+    let mut files = AddedFiles::default();
+    files.add_shell(&session, &kbuild)?;
+    for specification in &arguments.add {
+        files.add(specification)?;
+    }
+    let tree = arguments.kernel.kernel_tree.as_deref();
+    let output = Output::create(arguments.out.as_deref(), tree)?;
+    let contents = Contents {
+        workload: None,
+        insmod,
+        files: files.into_files(),
+        boot_config,
+    };
+    let kernel = &arguments.kernel;
+    let prepared = prepare::prepare(
+        &project,
+        &session,
+        &kbuild,
+        kernel,
+        contents,
+        output.folder(),
+    )?;
+    let memory = machine.memory_of(arguments.memory, prepared.needs);
+    check_memory(memory, arguments.buffer_size).map_err(Failure::usage)?;
+    let clock = match arguments.clock {
+        args::Clock::Exact => Clock::Exact,
+        args::Clock::Wall => Clock::Wall,
+    };
+    let recording = Recording {
+        prepared: &prepared,
+        machine: &machine,
+        clock,
+        cpus: arguments.cpus,
+        memory,
+        trace_buffer: arguments.buffer_size,
+        command_line: &request.command_line,
+        plan: &request.plan,
+        wall_deadline: arguments
+            .wall_deadline
+            .map(|time| Duration::from_nanos(time.0)),
+        interrupted: &interrupted,
+    };
+    let folder = output.keep();
+    let recorded = pipeline::record(&recording, &folder).map_err(Failure::setup)?;
+    let verdict = verdict(&recorded, &folder, &prepared);
+    let summary = Summary {
+        format_version: 1,
+        ending: verdict.word,
+        message: verdict.message.clone(),
+        tracer: &request.plan.trace.tracer,
+        command: &arguments.command,
+        command_end: command_end(&recorded),
+        clock: pipeline::clock_word(clock),
+        kernel: &prepared.release,
+        machine: machine.describe_with(arguments.cpus, arguments.memory, clock, prepared.needs),
+        records: recorded.records,
+        lost: recorded.lost(),
+        cut: &recorded.outcome.received.cut,
+        trace_sha256: recorded.sha256.as_deref(),
+    };
+    pipeline::write_json(&folder, "record.json", &summary).map_err(Failure::setup)?;
+    let trace_dat = pipeline::trace_dat_of(&folder);
+    if let Some(copy) = arguments.output.as_deref().filter(|_| recorded.has_trace) {
+        fs::copy(&trace_dat, copy)
+            .with_context(|| format!("cannot write {}", copy.display()))
+            .map_err(Failure::setup)?;
+    }
+    if verdict.code == exit::USAGE {
+        let message = verdict.message.unwrap_or_default();
+        return Err(Failure::usage(anyhow!(message)));
+    }
+    say(arguments, &recorded, &verdict, &folder)?;
+    Ok(verdict.code)
+}
+
+/// How a recording is told to have ended.
+struct Verdict {
+    code: u8,
+    word: &'static str,
+    message: Option<String>,
+}
+
+fn verdict(recorded: &Recorded, folder: &Path, prepared: &Prepared) -> Verdict {
+    let of = |code, word, message: String| Verdict {
+        code,
+        word,
+        message: Some(message),
+    };
+    match recorded.outcome.ending.clone() {
+        Ending::Complete => match (&recorded.damage, recorded.lost()) {
+            (Some(damage), _) => of(UNRESOLVED, "damaged", damage.clone()),
+            (None, Some(lost)) if lost > 0 => of(
+                UNRESOLVED,
+                "lost",
+                format!("{lost} records were lost: give it a larger --buffer-size, or trace less"),
+            ),
+            (None, _) => Verdict {
+                code: PASSED,
+                word: "complete",
+                message: None,
+            },
+        },
+        Ending::GuestPanic { message } => of(FAILED, "panic", message),
+        Ending::GuestDeadline { waiting_for } => of(
+            UNRESOLVED,
+            "deadline",
+            format!("the deadline passed while waiting for {waiting_for}"),
+        ),
+        Ending::HostDeadline { waiting_for } => of(UNRESOLVED, "host-deadline", waiting_for),
+        Ending::AgentMissing => of(
+            UNRESOLVED,
+            "agent-missing",
+            "the guest powered off without a word".to_owned(),
+        ),
+        Ending::AgentError { message } => of(UNRESOLVED, "agent-error", message),
+        Ending::Unsupported { what, option } => of(
+            UNRESOLVED,
+            "unsupported",
+            format!(
+                "unsupported: {}",
+                pipeline::unsupported(&what, option.as_deref())
+            ),
+        ),
+        Ending::Refused { message } => of(exit::USAGE, "refused", message),
+        Ending::NoFunction { file, pattern } => {
+            let path = folder.join("trace/available_filter_functions");
+            let available = fs::read_to_string(path).unwrap_or_default();
+            let why = nearest::explain(&pattern, &available, &prepared.system_map);
+            of(
+                exit::USAGE,
+                "no-function",
+                format!("{pattern} matches no function that can be traced ({file}): {why}"),
+            )
+        }
+        Ending::QemuDied { status } => of(
+            UNRESOLVED,
+            "qemu-died",
+            format!("QEMU ended before the guest powered off: {status}"),
+        ),
+        Ending::Interrupted => of(UNRESOLVED, "interrupted", "interrupted".to_owned()),
+        Ending::Truncated { message } => of(UNRESOLVED, "truncated", message),
+    }
+}
+
+fn command_end(recorded: &Recorded) -> Option<CommandEnd> {
+    let ended = recorded.outcome.received.commands.first()?;
+    Some(ended.end)
+}
+
+/// Says where everything is.
+fn say(
+    arguments: &Record,
+    recorded: &Recorded,
+    verdict: &Verdict,
+    folder: &Path,
+) -> Result<(), Failure> {
+    let command = match command_end(recorded) {
+        Some(CommandEnd::Exited(status)) => format!("exited with {status}"),
+        Some(CommandEnd::Signalled(signal)) => format!("ended by signal {signal}"),
+        None => "did not come to its end".to_owned(),
+    };
+    let lost = match recorded.lost() {
+        Some(lost) => format!("{lost} lost"),
+        None => "how many were lost, the guest could not say".to_owned(),
+    };
+    let mut lines = vec![
+        format!("Command: {command}"),
+        format!("Records: {}, {lost}", recorded.records),
+    ];
+    for (file, bytes) in &recorded.outcome.received.cut {
+        lines.push(match bytes {
+            0 => format!("Missing: {file}, which the kernel does not have"),
+            bytes => format!("Cut:     {file} after {bytes} bytes"),
+        });
+    }
+    if recorded.has_trace {
+        let path = arguments
+            .output
+            .clone()
+            .unwrap_or_else(|| pipeline::trace_dat_of(folder));
+        lines.push(format!("Trace:   {}", path.display()));
+    } else {
+        lines.push("Trace:   none".to_owned());
+    }
+    lines.push(format!("Folder:  {}", folder.display()));
+    if let Some(message) = &verdict.message {
+        lines.push(format!("Not whole: {message}"));
+    }
+    let printed = fs::read_to_string(output_of(folder)).unwrap_or_default();
+    if !printed.is_empty() {
+        print(printed.trim_end_matches('\n'))?;
+    }
+    lines.iter().for_each(|line| exit::complain(line));
+    Ok(())
+}
+
+/// What the command printed.
+fn output_of(folder: &Path) -> PathBuf {
+    folder.join("trace/output").join(request::PHASE)
+}
+
+fn read_text(path: &Path) -> Result<String, Failure> {
+    fs::read_to_string(path)
+        .with_context(|| format!("cannot read {}", path.display()))
+        .map_err(Failure::usage)
+}
