@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use deferinit_check::{Verdict, judge};
 use deferinit_ftrace::capture::Tally;
 use deferinit_ftrace::stats::Stats;
-use deferinit_host::{Outcome, Request};
+use deferinit_host::{Outcome, Request, add_boot_config};
 use deferinit_protocol::{CommandEnd, Plan};
 use deferinit_report::{FunctionFigures, Repetition, RunResult, guest_nanoseconds};
 use deferinit_scenario::{Bytes, Clock, Scenario};
@@ -209,7 +209,7 @@ pub(crate) fn record(recording: &Recording<'_>, folder: &Path) -> Result<Recorde
         }
         let tally = decoded.capture.as_ref().map(|capture| {
             let mut records = capture.records();
-            while records.next().is_some() {}
+            while records.next_record().is_some() {}
             records.finish()
         });
         let tally = tally.unwrap_or_default();
@@ -264,8 +264,8 @@ fn run_boot(job: &Job<'_>, boot: &Boot<'_>) -> Result<Left> {
         memory: Some(machine.memory(scenario, prepared.needs)),
         trace_buffer: scenario.trace.buffer,
         kernel: &prepared.kernel,
-        initramfs: &prepared.initramfs,
-        command_line: &scenario.machine.command_line,
+        initramfs: &initramfs(scenario, prepared, folder)?,
+        command_line: &command_line(scenario),
         plan: &plan,
         wall_deadline: None,
         folder,
@@ -283,6 +283,35 @@ fn run_boot(job: &Job<'_>, boot: &Boot<'_>) -> Result<Left> {
         trace_sha256,
         outcome,
     })
+}
+
+/// The initramfs of a scenario: with a shell if it has commands, and with its boot config, if it has one, behind it.
+fn initramfs(scenario: &Scenario, prepared: &Prepared, folder: &Path) -> Result<PathBuf> {
+    let with_shell = prepared.initramfs_with_shell.as_ref();
+    let path = with_shell
+        .filter(|_| scenario.has_command())
+        .unwrap_or(&prepared.initramfs);
+    let lines = &scenario.machine.boot_config;
+    if lines.is_empty() {
+        return Ok(path.clone());
+    }
+    let mut archive = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    add_boot_config(&mut archive, &(lines.join("\n") + "\n"))?;
+    let folder = folder
+        .canonicalize()
+        .with_context(|| format!("cannot find {}", folder.display()))?;
+    let own = folder.join("initramfs.cpio");
+    write(&own, &archive)?;
+    Ok(own)
+}
+
+/// The kernel looks for a boot config only if it is told so.
+fn command_line(scenario: &Scenario) -> Vec<String> {
+    let mut words = scenario.machine.command_line.clone();
+    if !scenario.machine.boot_config.is_empty() {
+        words.push("bootconfig".to_owned());
+    }
+    words
 }
 
 fn timeline(

@@ -48,11 +48,16 @@ pub(crate) struct Markers {
 }
 
 impl Markers {
-    /// Writes one marker.
+    /// Writes one marker. Where a trigger or a command has switched recording off there is no place for it, which the
+    /// kernel calls a bad file: it is not in the trace, and the host is told by messages what it says.
     pub(crate) fn write(&mut self, text: &str) -> Result<()> {
-        self.file
+        match self
+            .file
             .write_all(format!("{MARKER_PREFIX}{text}\n").as_bytes())
-            .with_context(|| format!("cannot write the marker {text:?}"))
+        {
+            Err(error) if error.raw_os_error() == Some(nix::libc::EBADF) => Ok(()),
+            written => written.with_context(|| format!("cannot write the marker {text:?}")),
+        }
     }
 }
 

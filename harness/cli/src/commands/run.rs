@@ -21,6 +21,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::{self, Run};
 use crate::exit::{Failure, complain};
+use crate::guest_files::AddedFiles;
 use crate::output::Output;
 use crate::prepare::{self, Contents, Prepared, ReadyMachine};
 use crate::project::Project;
@@ -55,7 +56,12 @@ pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, F
     for load in [Load::Module, Load::BuiltIn] {
         if scenarios.iter().any(|scenario| scenario.load == load) {
             let insmod = insmod::read(&arguments.insmod, &prepare::MODULES)?;
-            let contents = Contents::of_scenarios(load, insmod);
+            let mut contents = Contents::of_scenarios(load, insmod);
+            if load == Load::Module && scenarios.iter().any(Scenario::has_command) {
+                let mut shell = AddedFiles::default();
+                shell.add_shell(&session, &kbuild)?;
+                contents.shell = shell.into_files();
+            }
             let kernel = prepare::prepare(&project, &session, &kbuild, choice, contents, folder)?;
             prepared.push((load, kernel));
         }

@@ -5,7 +5,8 @@
 //! A script has a record on each line, `TIME CPU PID KIND ARGUMENT...`; times are in nanoseconds. Kinds:
 //! `mark TEXT`, `print TEXT`, `armed ID TIME_NS DELAY_NS`, `queued ID TIME_NS EXPIRES`, `started|cancelled ID TIME_NS`,
 //! `retried ID TIME_NS ATTEMPT ERROR`, `ended ID TIME_NS ERROR`, `initcall_start`, `initcall_finish RET`,
-//! `initcall_level LEVEL`, `in FUNCTION DEPTH`, `out FUNCTION DEPTH CALLTIME RETTIME [OVERRUN]`.
+//! `initcall_level LEVEL`, `in FUNCTION DEPTH`, `out FUNCTION DEPTH CALLTIME RETTIME [OVERRUN]`, `function FUNCTION`,
+//! `raise|softirq VEC`, `stack FUNCTION...`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,9 +14,9 @@ use std::fmt::Write as _;
 use deferinit_ftrace::capture::Capture;
 use deferinit_ftrace::format::Formats;
 use deferinit_ftrace::page::{CpuSubBuffers, PageLayout};
+use deferinit_ftrace::saved_cmdlines::SavedCmdlines;
 use deferinit_ftrace::stats::Stats;
 use deferinit_ftrace::symbols::Symbols;
-use deferinit_ftrace::saved_cmdlines::SavedCmdlines;
 use deferinit_timeline::{CommandHow, Ending, Query, Reading, Run, Timeline, build};
 
 /// `events/header_page` and `events/header_event` of a 64-bit kernel.
@@ -51,7 +52,7 @@ const COMMON: [Field; 4] = [
 const ITEM: [Field; 2] = [("u64", "time_ns", 8, 8, 0), ("u32", "id", 16, 4, 0)];
 
 /// Every event: system, name, id, fields behind the common ones.
-const EVENTS: [(&str, &str, u16, &[Field]); 14] = [
+const EVENTS: [(&str, &str, u16, &[Field]); 18] = [
     (
         "ftrace",
         "print",
@@ -151,6 +152,36 @@ const EVENTS: [(&str, &str, u16, &[Field]); 14] = [
         "workqueue_queue_work",
         60,
         &[("void *", "work", 8, 8, 0)],
+    ),
+    (
+        "irq",
+        "softirq_raise",
+        70,
+        &[("unsigned int", "vec", 8, 4, 0)],
+    ),
+    (
+        "irq",
+        "softirq_entry",
+        71,
+        &[("unsigned int", "vec", 8, 4, 0)],
+    ),
+    (
+        "ftrace",
+        "function",
+        1,
+        &[
+            ("unsigned long", "ip", 8, 8, 0),
+            ("unsigned long", "parent_ip", 16, 8, 0),
+        ],
+    ),
+    (
+        "ftrace",
+        "kernel_stack",
+        4,
+        &[
+            ("int", "size", 8, 4, 1),
+            ("unsigned long", "caller[]", 16, 0, 0),
+        ],
     ),
 ];
 
@@ -387,6 +418,13 @@ fn payload(pid: &str, kind: &str, arguments: &[&str]) -> Vec<u8> {
         ),
         "lost" => ("deferred_item_lost", vec![argument(1), argument(0)]),
         "work" => ("workqueue_queue_work", vec![0]),
+        "raise" => ("softirq_raise", vec![argument(0)]),
+        "softirq" => ("softirq_entry", vec![argument(0)]),
+        "function" => ("function", vec![function(arguments[0]), 0]),
+        "stack" => (
+            "kernel_stack",
+            vec![u64::try_from(arguments.len()).expect("small")],
+        ),
         _ => panic!("a script has no {kind}"),
     };
     let (_, _, id, fields) = EVENTS
@@ -405,6 +443,12 @@ fn payload(pid: &str, kind: &str, arguments: &[&str]) -> Vec<u8> {
         "print" if arguments == ["\\xff"] => bytes.extend([0xff, 0]),
         "print" => bytes.extend(format!("{}\n\0", arguments.join(" ")).bytes()),
         "initcall_level" => bytes.extend(format!("{}\0", arguments[0]).bytes()),
+        "stack" => {
+            bytes.extend([0; 4]);
+            for name in arguments {
+                bytes.extend(function(name).to_le_bytes());
+            }
+        }
         _ => {}
     }
     bytes
