@@ -367,7 +367,7 @@ const TWINS: [(&str, &str, &str, &str); 88] = [
         "recipes/function-latencies",
         "> /dev/ttyS0",
         "> /dev/null",
-        "duration of __common_interrupt",
+        "irq:irq_handler_entry where name == \"ttyS0\" below __common_interrupt",
     ),
     (
         "recipes/function-notrace",
@@ -481,7 +481,7 @@ const TWINS: [(&str, &str, &str, &str); 88] = [
         "recipes/softirq-graph",
         "> /dev/ttyS0",
         "> /dev/null",
-        "count of __common_interrupt",
+        "serial8250_interrupt below __common_interrupt",
     ),
     (
         "recipes/stack-size",
@@ -521,8 +521,8 @@ const TWINS: [(&str, &str, &str, &str); 88] = [
     ),
     (
         "recipes/wakeup",
-        "renice -n -5",
-        "renice -n 5",
+        "max: 1ms",
+        "max: 1us",
         "latency",
     ),
     (
