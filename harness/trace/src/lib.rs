@@ -21,3 +21,4 @@
 
 pub mod functions;
 pub mod task;
+pub mod texts;
