@@ -191,6 +191,12 @@ impl Scenario {
         self.load == Load::BuiltIn
     }
 
+    /// Whether a phase runs a command.
+    #[must_use]
+    pub fn has_command(&self) -> bool {
+        self.phases.iter().any(|phase| phase.command.is_some())
+    }
+
     /// The phase with this name.
     #[must_use]
     pub fn phase(&self, name: &str) -> Option<&Phase> {
