@@ -101,7 +101,7 @@ fn run_plan(results: &mut Results) -> Result<()> {
             instance.prepare(&pids)?;
             instance.send_description(results)?;
             instance.arm()?;
-            instance.switch_on()?;
+            instance.open_window()?;
         }
         Since::BootInstance | Since::BootTop => instance.send_description(results)?,
     }

@@ -17,7 +17,7 @@ use crate::refusal::{Refusal, option_of};
 /// The mount point of tracefs.
 pub(crate) const TRACEFS: &str = "/sys/kernel/tracing";
 
-/// What counts or measures from the moment it is switched on: last before the window opens, and off when it closes.
+/// What counts or measures from the moment it is switched on, and is switched off when the window closes.
 const SWITCHES: [(Scope, &str); 2] = [
     (Scope::Top, "function_profile_enabled"),
     (Scope::Sysctl, "kernel/stack_tracer_enabled"),
@@ -33,17 +33,15 @@ pub(crate) fn folder(scope: Scope, instance: &Path) -> PathBuf {
     }
 }
 
-/// Makes all settings but the switches.
-pub(crate) fn make_all(settings: &[Setting], instance: &Path) -> Result<()> {
-    let early = settings.iter().filter(|setting| !is_switch(setting));
-    early
-        .into_iter()
-        .try_for_each(|setting| make(setting, instance))
+/// Makes all settings but those that act at once.
+pub(crate) fn make_early(settings: &[Setting], instance: &Path) -> Result<()> {
+    let mut early = settings.iter().filter(|setting| !acts_at_once(setting));
+    early.try_for_each(|setting| make(setting, instance))
 }
 
-/// Makes the switches.
-pub(crate) fn switch_on(settings: &[Setting], instance: &Path) -> Result<()> {
-    let mut late = settings.iter().filter(|setting| is_switch(setting));
+/// Makes the settings that act at once; the window is open.
+pub(crate) fn make_late(settings: &[Setting], instance: &Path) -> Result<()> {
+    let mut late = settings.iter().filter(|setting| acts_at_once(setting));
     late.try_for_each(|setting| make(setting, instance))
 }
 
@@ -57,6 +55,14 @@ pub(crate) fn switch_off(settings: &[Setting], instance: &Path) -> Result<()> {
             write(&path, "0", How::Write)
                 .with_context(|| format!("cannot write 0 to {}", path.display()))
         })
+}
+
+/// Switches, and triggers: these act on what happens while nothing is recorded yet, and a count is used up.
+fn acts_at_once(setting: &Setting) -> bool {
+    let Setting { file, text, .. } = setting;
+    let is_function_trigger =
+        file == "set_ftrace_filter" && text.contains(':') && !text.contains(":mod:");
+    is_switch(setting) || file.ends_with("/trigger") || is_function_trigger
 }
 
 fn is_switch(setting: &Setting) -> bool {

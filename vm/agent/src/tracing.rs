@@ -48,13 +48,14 @@ pub(crate) struct Markers {
 }
 
 impl Markers {
-    /// Writes one marker. Where a trigger or a command has switched recording off there is no place for it, which the
-    /// kernel calls a bad file: it is not in the trace, and the host is told by messages what it says.
+    /// Writes one marker. It is missing in a buffer that takes no more: one that is full, which its statistics say, or
+    /// that a trigger has switched off.
     pub(crate) fn write(&mut self, text: &str) -> Result<()> {
-        match self
+        let written = self
             .file
-            .write_all(format!("{MARKER_PREFIX}{text}\n").as_bytes())
-        {
+            .write_all(format!("{MARKER_PREFIX}{text}\n").as_bytes());
+        match written {
+            // `write_marker_to_buffer()`, `kernel/trace/trace.c`, Linux 7.3.
             Err(error) if error.raw_os_error() == Some(nix::libc::EBADF) => Ok(()),
             written => written.with_context(|| format!("cannot write the marker {text:?}")),
         }
@@ -123,7 +124,7 @@ impl Instance {
         self.add_functions("set_ftrace_filter", &self.trace.functions)?;
         self.add_functions("set_ftrace_notrace", &self.trace.notrace)?;
         self.add_graph_functions()?;
-        settings::make_all(&self.trace.settings, &self.folder)?;
+        settings::make_early(&self.trace.settings, &self.folder)?;
         for filter in &self.trace.pids {
             if tasks::with_children(filter) {
                 self.write(&format!("options/{}", filter.file.fork_option()), "1")?;
@@ -143,7 +144,13 @@ impl Instance {
                 Refusal::Refused(format!("the kernel has no event {event}: {error}"))
             })?;
         }
-        settings::switch_on(&self.trace.settings, &self.folder)
+        Ok(())
+    }
+
+    /// Opens the measured window for the first time, and then sets what acts at once.
+    pub(crate) fn open_window(&self) -> Result<()> {
+        self.switch_on()?;
+        settings::make_late(&self.trace.settings, &self.folder)
     }
 
     /// Sets the filters for the module that is not there yet. Its next load uses this up: what the kernel kept is

@@ -22,7 +22,8 @@ pub struct Trace {
     /// Globs of the functions that function_graph leaves out with all they call.
     pub graph_notrace: Vec<String>,
     /// What is written to files of the kernel, in this order, after the function filters and before the tracer is set
-    /// and events are enabled.
+    /// and events are enabled. What acts at once comes later, in the same order, when recording has begun: triggers, and
+    /// the switches of the function profiler and the stack tracer, which are switched off when it ends.
     pub settings: Vec<Setting>,
     /// Events, as `system`, `system:event` or `event`.
     pub events: Vec<String>,

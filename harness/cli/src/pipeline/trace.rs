@@ -104,8 +104,52 @@ impl Files {
                 }
             }
         }
+        add_block_format(&mut files.formats);
         Ok(files)
     }
+}
+
+/// Describes the records of the tracer blk, for which the kernel has no format file: `struct blk_io_trace2`
+/// (`include/uapi/linux/blktrace_api.h`), whose first eight bytes are those that all records have in common. Its number
+/// is the one after user stacks (`enum trace_type`, `kernel/trace/trace.h`); Linux 7.3. trace-cmd has a description of
+/// its own, of the older structure, and takes this one instead.
+fn add_block_format(formats: &mut Formats) {
+    let Some(id) = formats
+        .by_name("ftrace", "user_stack")
+        .and_then(|stack| stack.id().checked_add(1))
+        .filter(|id| formats.by_id(*id).is_none())
+    else {
+        return;
+    };
+    let fields = [
+        ("unsigned short common_type", 0, 2, 0),
+        ("unsigned char common_flags", 2, 1, 0),
+        ("unsigned char common_preempt_count", 3, 1, 0),
+        ("int common_pid", 4, 4, 1),
+        ("u64 time", 8, 8, 0),
+        ("u64 sector", 16, 8, 0),
+        ("u32 bytes", 24, 4, 0),
+        ("u32 pid", 28, 4, 0),
+        ("u64 action", 32, 8, 0),
+        ("u32 device", 40, 4, 0),
+        ("u32 cpu", 44, 4, 0),
+        ("u16 error", 48, 2, 0),
+        ("u16 pdu_len", 50, 2, 0),
+    ];
+    let mut text = format!("name: blktrace\nID: {id}\nformat:\n");
+    for (declaration, offset, size, signed) in fields {
+        text.push_str(&format!(
+            "\tfield:{declaration};\toffset:{offset};\tsize:{size};\tsigned:{signed};\n"
+        ));
+        if offset == 4 {
+            text.push('\n');
+        }
+    }
+    text.push_str(
+        "\nprint fmt: \"dev=%u action=%llx sector=%llu bytes=%u error=%d\", REC->device, REC->action, REC->sector, REC->bytes, REC->error\n",
+    );
+    // What is refused here would be ours, and shows as records that cannot be read.
+    drop(formats.add("ftrace", &text));
 }
 
 /// The files of a folder by their names.

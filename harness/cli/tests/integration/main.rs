@@ -9,6 +9,7 @@ mod command;
 mod endings;
 mod harness;
 mod mistakes;
+mod record;
 mod repeats;
 mod soak;
 mod twins;

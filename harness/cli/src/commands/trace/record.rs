@@ -254,7 +254,7 @@ fn say(
     if !printed.is_empty() {
         print(printed.trim_end_matches('\n'))?;
     }
-    lines.iter().for_each(|line| exit::complain(line));
+    lines.iter().for_each(exit::complain);
     Ok(())
 }
 

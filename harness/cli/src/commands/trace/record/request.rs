@@ -92,7 +92,13 @@ fn window(arguments: &Record, kib_per_cpu: u64) -> Result<Trace> {
         settings.push(Setting::instance("trace_clock", clock, How::Write));
     }
     for option in &arguments.options {
-        settings.push(Setting::instance("trace_options", option, How::Write));
+        // Not by `trace_options`: that knows a tracer's own options only while it is the current one.
+        let (name, value) = match option.strip_prefix("no") {
+            Some(name) => (name, "0"),
+            None => (option.as_str(), "1"),
+        };
+        let file = checked(&format!("options/{name}"))?;
+        settings.push(Setting::instance(&file, value, How::Write));
     }
     if let Some(depth) = arguments.max_graph_depth {
         let depth = depth.to_string();
@@ -551,7 +557,7 @@ mod tests {
             texts,
             [
                 "trace_clock mono",
-                "trace_options stacktrace",
+                "options/stacktrace 1",
                 "tracing_thresh 5",
                 "dynamic_events p:mine/x vfs_read",
                 "events/mine/x/filter (a) && (b)",

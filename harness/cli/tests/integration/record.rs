@@ -1,0 +1,787 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! `deferinit trace record` with each tracer, filter, trigger and probe, on the real kernel.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::harness::{argument, code, deferinit, output, text};
+
+/// How often a test looks again.
+const POLL: Duration = Duration::from_millis(10);
+
+/// What a recording is held to.
+#[derive(Clone, Copy)]
+enum Expected<'a> {
+    /// `trace-cmd report` of the trace has a line with all of these parts.
+    Line(&'a [&'a str]),
+    /// It has none with any of these.
+    NoLine(&'a [&'a str]),
+    /// So many lines have this part.
+    Lines(usize, &'a str),
+    /// A file below `trace/` has this part.
+    File(&'a str, &'a str),
+    /// A file below `trace/` has it not.
+    NotInFile(&'a str, &'a str),
+    /// The QEMU has no persistent buffer, or has one.
+    Persistent(bool),
+}
+
+use Expected::{File, Line, Lines, NoLine, NotInFile, Persistent};
+
+/// A recording in a folder that goes with it.
+struct Recording {
+    output: Output,
+    folder: tempfile::TempDir,
+}
+
+impl Recording {
+    fn of(arguments: &[&str], command: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let out = folder.path().join("out");
+        let mut line = vec!["trace", "record", "--out", argument(&out)];
+        line.extend(arguments);
+        line.push("--");
+        line.extend(command);
+        Self {
+            output: output(&line),
+            folder,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("out").join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        let path = self.path(name);
+        fs::read_to_string(&path)
+            .unwrap_or_else(|error| panic!("{}: {error}\n{}", path.display(), text(&self.output)))
+    }
+
+    fn summary(&self) -> Value {
+        serde_json::from_str(&self.read("record.json")).expect("JSON")
+    }
+
+    /// The trace as trace-cmd prints it.
+    fn report(&self) -> String {
+        report(&self.path("trace/trace.dat"))
+    }
+
+    fn hold(&self, expected: &[Expected<'_>]) {
+        // Not of a trace with large sub-buffers: trace-cmd of Debian 12 cannot read those.
+        let report = if expected
+            .iter()
+            .any(|expected| matches!(expected, Line(_) | NoLine(_) | Lines(..)))
+        {
+            self.report()
+        } else {
+            String::new()
+        };
+        for expected in expected {
+            match *expected {
+                Line(parts) => assert!(
+                    report
+                        .lines()
+                        .any(|line| parts.iter().all(|part| line.contains(part))),
+                    "no line with {parts:?} in\n{report}"
+                ),
+                NoLine(parts) => {
+                    let found = report
+                        .lines()
+                        .find(|line| parts.iter().any(|part| line.contains(part)));
+                    assert_eq!(found, None, "{parts:?}");
+                }
+                Lines(count, part) => assert_eq!(
+                    report.lines().filter(|line| line.contains(part)).count(),
+                    count,
+                    "{part:?} in\n{report}"
+                ),
+                File(name, part) => {
+                    let content = self.read(&format!("trace/{name}"));
+                    assert!(content.contains(part), "no {part:?} in {name}:\n{content}");
+                }
+                NotInFile(name, part) => {
+                    let content = self.read(&format!("trace/{name}"));
+                    assert!(!content.contains(part), "{part:?} in {name}:\n{content}");
+                }
+                Persistent(is) => {
+                    let argv = self.read("vm/argv");
+                    assert_eq!(argv.contains("trace_instance=deferinit"), is, "{argv}");
+                }
+            }
+        }
+    }
+}
+
+fn report(trace_dat: &Path) -> String {
+    let report = Command::new("trace-cmd")
+        .args(["report", argument(trace_dat)])
+        .output()
+        .expect("trace-cmd is installed");
+    assert!(report.status.success(), "{report:?}");
+    String::from_utf8_lossy(&report.stdout).into_owned()
+}
+
+/// Records, and holds what came of it against what is expected. It is whole, and the command has ended well.
+fn check(arguments: &[&str], command: &[&str], expected: &[Expected<'_>]) -> Recording {
+    let recording = Recording::of(arguments, command);
+    assert_eq!(
+        code(&recording.output),
+        0,
+        "{arguments:?}\n{}",
+        text(&recording.output)
+    );
+    let summary = recording.summary();
+    assert_eq!(summary["ending"], "complete", "{summary}");
+    assert_eq!(summary["lost"], 0, "{summary}");
+    assert_eq!(summary["command_end"]["exited"], 0, "{summary}");
+    recording.hold(expected);
+    recording
+}
+
+/// Records what cannot be, and holds the message against what it should name.
+fn check_refused(arguments: &[&str], exit: i32, parts: &[&str]) {
+    let recording = Recording::of(arguments, &["true"]);
+    let text = text(&recording.output);
+    assert_eq!(code(&recording.output), exit, "{arguments:?}\n{text}");
+    for part in parts {
+        assert!(text.contains(part), "{arguments:?}: no {part:?} in\n{text}");
+    }
+}
+
+/// Reads what is read by `vfs_read()`, and writes what is written by `vfs_write()`.
+const READ_AND_WRITE: &str = "head -c 10 /proc/version > /tmp/x";
+
+#[test]
+fn function_tracer_with_filters_options_and_a_clock() {
+    check(
+        &[
+            "-p",
+            "function",
+            "-l",
+            "vfs_*",
+            "-l",
+            "ksys_read",
+            "-n",
+            "vfs_write",
+            "-F",
+            "-C",
+            "mono",
+            "-O",
+            "func_stack_trace",
+        ],
+        &[READ_AND_WRITE],
+        &[
+            Persistent(true),
+            Line(&["head-", "function:", "vfs_read"]),
+            Line(&["=> ", "vfs_read"]),
+            NoLine(&["function:             vfs_write", "ls-"]),
+            File("trace_clock", "[mono]"),
+            File("functions", "ksys_read"),
+            NotInFile("functions", "schedule"),
+        ],
+    );
+}
+
+#[test]
+fn function_graph_with_graph_filters_depth_threshold_and_a_function_that_triggers() {
+    check(
+        &[
+            "-p",
+            "function_graph",
+            "-g",
+            "ksys_read",
+            "--graph-notrace",
+            "rw_verify_area",
+            "--max-graph-depth",
+            "3",
+            "-F",
+            "--append",
+            "set_ftrace_filter=",
+        ],
+        &[READ_AND_WRITE],
+        &[
+            Persistent(true),
+            Line(&["funcgraph_entry:", "|  ksys_read() {"]),
+            Line(&["funcgraph_entry:", "|    vfs_read() {"]),
+            NoLine(&["rw_verify_area", "|  ksys_write", "|        "]),
+        ],
+    );
+    // Only what takes long has an exit, and nothing an entry.
+    check(
+        &[
+            "-p",
+            "function_graph",
+            "-l",
+            "__x64_sys_*sleep",
+            "-l",
+            "vfs_read",
+            "--threshold",
+            "5ms",
+            "--report",
+            "trace",
+        ],
+        &["sleep 0.02; head -c 1 /proc/version"],
+        &[
+            Line(&["funcgraph_exit:", "|  }"]),
+            NoLine(&["funcgraph_entry:", "vfs_read"]),
+            File("reports/instance/trace", "/* __x64_sys_clock_nanosleep"),
+        ],
+    );
+}
+
+#[test]
+fn events_with_filters_triggers_and_histograms() {
+    check(
+        &[
+            "-e",
+            "sched:sched_switch",
+            "-f",
+            "prev_pid != 0",
+            "-f",
+            "prev_prio < 200",
+            "-R",
+            "stacktrace:2",
+            "-e",
+            "sched_process_exit",
+            "-e",
+            "syscalls:sys_enter_write",
+            "-f",
+            "fd == 1",
+            "-R",
+            "hist:keys=fd:vals=count",
+            "--write",
+            "trace_options=sym-offset",
+        ],
+        &[READ_AND_WRITE],
+        &[
+            Persistent(true),
+            Line(&["sched_process_exit:"]),
+            Line(&["sys_enter_write:"]),
+            Lines(2, "<stack trace"),
+            NoLine(&["sched_switch:         swapper"]),
+            File(
+                "reports/instance/events/syscalls/sys_enter_write/hist",
+                "# trigger info: hist:keys=fd:vals=hitcount,count",
+            ),
+            File(
+                "reports/instance/events/syscalls/sys_enter_write/hist",
+                "{ fd:          1 } hitcount:          1  count:         10",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn triggers_switch_recording_off_and_on_again_and_take_a_snapshot() {
+    check(
+        &[
+            "-e",
+            "sched:sched_process_fork",
+            "-e",
+            "sched:sched_process_exec",
+            "-R",
+            "traceoff:1 if filename ~ \"*/usr2\"",
+            "-e",
+            "signal:signal_generate",
+            "-R",
+            "traceon:1 if sig == 10",
+            "-e",
+            "sched:sched_process_exit",
+            "-R",
+            "snapshot:1 if comm == \"usr1\"",
+            "-b",
+            "4MiB",
+            "--add",
+            "/bin/true:/bin/usr1",
+            "--add",
+            "/bin/true:/bin/usr2",
+        ],
+        // The exec of usr2 is the last that is recorded, until the signal comes.
+        &[
+            "usr2; echo unseen > /sys/kernel/tracing/instances/deferinit/trace_marker; trap : USR1; kill -10 $$; \
+           echo seen > /sys/kernel/tracing/instances/deferinit/trace_marker; usr1",
+        ],
+        &[
+            Persistent(false),
+            // A snapshot takes away what was recorded up to then.
+            File(
+                "reports/instance/snapshot",
+                "sched_process_exec: filename=/bin/usr2",
+            ),
+            File("reports/instance/snapshot", "tracing_mark_write: seen"),
+            NotInFile("reports/instance/snapshot", "unseen"),
+            Line(&["command-end"]),
+            NoLine(&["seen"]),
+        ],
+    );
+}
+
+#[test]
+fn probes_of_all_kinds_with_values() {
+    check(
+        &[
+            "--kprobe",
+            "p:entered vfs_read count=%dx:u64",
+            "--kprobe",
+            "r:left vfs_read ret=$retval:s64",
+            "--fprobe",
+            "f:fentered vfs_write",
+            "--fprobe",
+            "f:fleft vfs_write%return ret=$retval:s64",
+            "--synthetic",
+            "latency u64 us; pid_t pid",
+            "-e",
+            "sched:sched_waking",
+            "-R",
+            "hist:keys=pid:ts0=common_timestamp.usecs",
+            "-e",
+            "sched:sched_switch",
+            "-R",
+            "hist:keys=next_pid:us=common_timestamp.usecs-$ts0:onmatch(sched.sched_waking).trace(latency,$us,next_pid)",
+            "-e",
+            "kprobes:left",
+            "-f",
+            "ret > 0",
+        ],
+        &[READ_AND_WRITE],
+        &[
+            Line(&["head-", "entered:", "count="]),
+            Line(&["head-", " left:", "ret="]),
+            Line(&["head-", "fentered:"]),
+            Line(&["head-", "fleft:", "ret=10"]),
+            Line(&["latency:", "us=", "pid="]),
+            NoLine(&[" ret=0"]),
+            File("reports/top/kprobe_profile", "entered"),
+        ],
+    );
+}
+
+#[test]
+fn tasks_are_recorded_or_not_by_number_name_and_command() {
+    check(
+        &["-e", "syscalls", "-P", "ksoftirqd/*", "-P", "1"],
+        &["sleep 0.01"],
+        &[Line(&["init-1 "]), NoLine(&["sleep-"])],
+    );
+    check(
+        &["-p", "function", "-l", "vfs_*", "-e", "sched", "-F"],
+        &["sh -c 'head -c 1 /proc/version'; true"],
+        // The shell in it and its child: children belong to the command.
+        &[
+            Line(&["head-", "vfs_read"]),
+            Line(&["head-", "sched_process_exit"]),
+            NoLine(&["init-1 "]),
+        ],
+    );
+    check(
+        &["-e", "syscalls", "--notrace-pid", "1"],
+        &["sleep 0.01"],
+        &[Line(&["sleep-"]), NoLine(&["init-1     ["])],
+    );
+}
+
+#[test]
+fn latency_tracers_keep_their_longest_and_its_trace() {
+    for (tracer, more, command, expected) in [
+        (
+            "irqsoff",
+            &[][..],
+            READ_AND_WRITE,
+            &["# irqsoff latency trace", "=> started at: "][..],
+        ),
+        (
+            "preemptoff",
+            &[],
+            READ_AND_WRITE,
+            &["# preemptoff latency trace", "=> ended at: "],
+        ),
+        (
+            "preemptirqsoff",
+            &["-O", "nofunction-trace"],
+            READ_AND_WRITE,
+            &["# preemptirqsoff latency trace", "policy:"],
+        ),
+        (
+            "wakeup",
+            &["--add", "/usr/bin/chrt"],
+            "chrt -f 10 sleep 0.01",
+            &["# wakeup latency trace", "rt_prio:10"],
+        ),
+        (
+            "wakeup_rt",
+            &["--add", "/usr/bin/chrt", "-O", "nofunction-trace"],
+            "chrt -f 10 sleep 0.01",
+            &["# wakeup_rt latency trace", "sleep-", "policy:1 rt_prio:10"],
+        ),
+        (
+            "wakeup_dl",
+            &["--add", "/usr/bin/chrt", "-O", "nofunction-trace"],
+            "chrt -d -T 1000000 -D 10000000 -P 10000000 0 sleep 0.01",
+            &["# wakeup_dl latency trace", "policy:6"],
+        ),
+    ] {
+        let mut arguments = vec!["-p", tracer];
+        arguments.extend(more);
+        let recording = check(&arguments, &[command], &[Persistent(false)]);
+        let trace = recording.read("trace/reports/instance/trace");
+        for part in expected {
+            assert!(trace.contains(part), "{tracer}: no {part:?} in\n{trace}");
+        }
+        let maximum = recording.read("trace/reports/instance/tracing_max_latency");
+        let maximum: u64 = maximum.trim().parse().expect("a number");
+        assert!(
+            maximum > 0 && trace.contains(&format!("# latency: {maximum} us")),
+            "{tracer}: {maximum} in\n{trace}"
+        );
+    }
+}
+
+#[test]
+fn tracers_that_only_the_top_can_run() {
+    check(
+        &[
+            "-p",
+            "blk",
+            "--write",
+            "sysfs:block/ram0/trace/enable=1",
+            "-e",
+            "block",
+        ],
+        &["dd if=/dev/zero of=/dev/ram0 bs=4k count=8 && sync"],
+        &[
+            Persistent(false),
+            Line(&["blktrace:"]),
+            Line(&["block_bio_queue:"]),
+        ],
+    );
+    check(
+        &["-p", "mmiotrace", "-e", "sched:sched_process_exec"],
+        &["true"],
+        &[Persistent(false), Line(&["sched_process_exec:"])],
+    );
+}
+
+#[test]
+fn profiler_and_stack_tracer_are_read_after_the_window() {
+    check(
+        &[
+            "--function-profile",
+            "-l",
+            "vfs_*",
+            "--stack-tracer",
+            "--report",
+            "top:available_tracers",
+            "--report",
+            "top:no_such_file",
+        ],
+        &[READ_AND_WRITE],
+        &[
+            Persistent(true),
+            File("reports/top/trace_stat/function0", "vfs_read"),
+            NotInFile("reports/top/trace_stat/function0", "schedule"),
+            File("reports/top/stack_trace", "Location"),
+            File("reports/top/stack_max_size", "\n"),
+            File("reports/top/available_tracers", "function_graph"),
+        ],
+    );
+}
+
+#[test]
+fn recording_from_the_boot_on_by_command_line_and_by_boot_config() {
+    check(
+        &[
+            "--boot",
+            "-p",
+            "function",
+            "-l",
+            "do_one_initcall",
+            "-e",
+            "initcall",
+            "-e",
+            "initcall:initcall_level",
+            "-R",
+            "stacktrace if level == 0",
+            "--kprobe",
+            "p:mine do_basic_setup",
+            "--stack-tracer",
+            "-b",
+            "16MiB",
+        ],
+        &["true"],
+        &[
+            Persistent(false),
+            Line(&["function:", "do_one_initcall"]),
+            Line(&["initcall_level:", "level=late"]),
+            Line(&["command-begin command"]),
+            File("reports/top/stack_trace", "Location"),
+        ],
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("config");
+    fs::write(
+        &config,
+        "ftrace {\n  tracer = function_graph\n  ftrace.filters = \"do_one_initcall\"\n  options = nooverwrite\n  \
+         event.initcall.initcall_level { enable; actions = \"stacktrace:1\" }\n  \
+         event.kprobes.mine.probes = \"vfs_read $arg3\"\n  event.kprobes.mine.enable\n}\n",
+    )
+    .expect("a file");
+    check(
+        &["--bootconfig", argument(&config), "-b", "16MiB"],
+        &[READ_AND_WRITE],
+        &[
+            Line(&["funcgraph_entry:", "do_one_initcall"]),
+            Line(&["initcall_level:", "level=late"]),
+            Line(&["mine:", "arg1=0x"]),
+            Lines(1, "<stack trace"),
+        ],
+    );
+}
+
+#[test]
+fn what_the_kernel_cannot_do_or_refuses_is_named() {
+    for (arguments, exit, parts) in [
+        (
+            &["-p", "hwlat"][..],
+            102,
+            &["unsupported: the tracer hwlat", "CONFIG_HWLAT_TRACER"][..],
+        ),
+        (
+            &["-p", "functoin"],
+            2,
+            &["no tracer \"functoin\"", "function_graph"],
+        ),
+        (
+            &["-p", "function", "-l", "vfs_raed"],
+            2,
+            &["vfs_raed matches no function", "near it are vfs_read"],
+        ),
+        (
+            &["-p", "function_graph", "-g", "start_kernel"],
+            2,
+            &["start_kernel matches no function", "__init"],
+        ),
+        (
+            &["-p", "function", "-n", "jiffies"],
+            2,
+            &["set_ftrace_notrace", "data, not a function"],
+        ),
+        (&["-e", "no:such"], 2, &["no event no:such"]),
+        (
+            &["-e", "sched:sched_switch", "-f", "nofield < 1"],
+            2,
+            &[
+                "\"nofield < 1\"",
+                "sched_switch/filter",
+                "Invalid argument",
+                "Field not found",
+            ],
+        ),
+        (
+            &["--kprobe", "p:x no_such_function"],
+            2,
+            &[
+                "dynamic_events",
+                "Invalid probed address or symbol, at \"no_such_function\"",
+            ],
+        ),
+        (
+            &["-O", "nosuchoption"],
+            2,
+            &["options/suchoption", "No such file"],
+        ),
+        (&["-P", "nobody"], 2, &["no task named \"nobody\""]),
+        (
+            &["-C", "nosuchclock"],
+            2,
+            &["\"nosuchclock\"", "trace_clock"],
+        ),
+    ] {
+        check_refused(arguments, exit, parts);
+    }
+}
+
+#[test]
+fn a_command_has_its_output_its_status_and_its_deadline() {
+    let recording = Recording::of(
+        &["-e", "sched:sched_process_exit"],
+        &["echo out; echo err >&2; exit 7"],
+    );
+    assert_eq!(code(&recording.output), 0, "{}", text(&recording.output));
+    assert_eq!(recording.summary()["command_end"]["exited"], 7);
+    assert_eq!(recording.read("trace/output/command"), "out\nerr\n");
+    recording.hold(&[Line(&["deferinit: command-end command exited 7"])]);
+
+    let recording = Recording::of(&["-e", "sched:sched_process_exit"], &["kill -9 $$"]);
+    assert_eq!(recording.summary()["command_end"]["signalled"], 9);
+
+    let recording = Recording::of(&[], &["no-such-program", "x"]);
+    assert_eq!(recording.summary()["command_end"]["exited"], 127);
+    let printed = recording.read("trace/output/command");
+    assert!(
+        printed.contains("cannot run no-such-program: No such file"),
+        "{printed}"
+    );
+
+    let recording = Recording::of(
+        &["--deadline", "200ms", "-e", "sched:sched_process_exec"],
+        &["echo begun; sleep 9"],
+    );
+    assert_eq!(code(&recording.output), 102, "{}", text(&recording.output));
+    assert_eq!(recording.summary()["ending"], "deadline");
+    assert_eq!(recording.read("trace/output/command"), "begun\n");
+    recording.hold(&[Line(&["sched_process_exec:"])]);
+
+    let recording = Recording::of(&[], &["head -c 5000000 /dev/zero | tr '\\0' x"]);
+    assert_eq!(code(&recording.output), 0, "{}", text(&recording.output));
+    assert_eq!(recording.summary()["cut"][0][0], "output/command");
+    assert_eq!(recording.read("trace/output/command").len(), 4 << 20);
+}
+
+#[test]
+fn lost_records_are_counted_and_the_recording_is_not_whole() {
+    let recording = Recording::of(
+        &["-p", "function", "-b", "1MiB"],
+        &["ls -R /proc > /dev/null"],
+    );
+    assert_eq!(code(&recording.output), 102, "{}", text(&recording.output));
+    let summary = recording.summary();
+    assert_eq!(summary["ending"], "lost", "{summary}");
+    assert!(summary["lost"].as_u64() > Some(0), "{summary}");
+}
+
+#[test]
+fn two_recordings_of_a_command_are_the_same_to_the_byte() {
+    let of = |arguments: &[&str], expected: &[Expected<'_>]| {
+        let recording = check(
+            arguments,
+            &["for i in 1 2 3; do head -c $i /proc/version | wc; sleep 0.01 & done; wait"],
+            expected,
+        );
+        let summary = recording.summary();
+        let hash = summary["trace_sha256"].as_str().expect("a hash").to_owned();
+        (hash, recording.read("trace/output/command"))
+    };
+    let graph = [
+        "-p",
+        "function_graph",
+        "-l",
+        "vfs_*",
+        "-l",
+        "do_*",
+        "-e",
+        "sched",
+        "--cpus",
+        "2",
+    ];
+    let lines = [Line(&["funcgraph_exit:"]), Line(&["sched_switch:"])];
+    assert_eq!(of(&graph, &lines), of(&graph, &lines));
+    // Drained, not read from RAM.
+    let drained = [
+        "-e",
+        "sched",
+        "-e",
+        "timer",
+        "--sub-buffer-size",
+        "8KiB",
+        "-b",
+        "8MiB",
+    ];
+    let large = [Persistent(false), File("formats/header_page", "size:8176;")];
+    assert_eq!(of(&drained, &large), of(&drained, &large));
+}
+
+/// A shell's loop that numbers what it marks, and what it does then.
+fn marks(count: &str, then: &str) -> String {
+    format!(
+        "i=0; while [ $i {count} ]; do echo mark $i > /sys/kernel/tracing/instances/deferinit/trace_marker; \
+         i=$((i+1)); done; {then}"
+    )
+}
+
+/// The numbers of the marks in a trace, in their order.
+fn marked(report: &str) -> Vec<u64> {
+    report
+        .lines()
+        .filter_map(|line| line.split_once("tracing_mark_write: mark ")?.1.parse().ok())
+        .collect()
+}
+
+#[test]
+fn after_a_panic_and_a_hang_the_trace_is_whole() {
+    let all: Vec<u64> = (0..2000).collect();
+    for (then, more, exit, ending) in [
+        ("echo c > /proc/sysrq-trigger", &[][..], 100, "panic"),
+        // On its only CPU, with a deadline in the guest that is further away.
+        (
+            "while :; do :; done",
+            &["--deadline", "3600s", "--wall-deadline", "15s"],
+            102,
+            "host-deadline",
+        ),
+    ] {
+        let mut arguments = vec!["-e", "sched", "-p", "function", "-l", "vfs_write"];
+        arguments.extend(more);
+        let recording = Recording::of(&arguments, &[&marks("-lt 2000", then)]);
+        assert_eq!(code(&recording.output), exit, "{}", text(&recording.output));
+        assert_eq!(recording.summary()["ending"], ending);
+        let report = recording.report();
+        assert_eq!(marked(&report), all, "{ending}");
+        // The function that wrote each of them is there, too.
+        let written = report
+            .lines()
+            .filter(|line| line.contains("vfs_write"))
+            .count();
+        assert!(written >= all.len(), "{ending}: {written}");
+    }
+}
+
+#[test]
+fn after_qemu_was_killed_the_trace_up_to_then_is_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("out");
+    let script = marks("-ge 0", "true");
+    let mut child = deferinit(&[
+        "trace",
+        "record",
+        "--out",
+        argument(&out),
+        "--deadline",
+        "3600s",
+    ])
+    .args(["-e", "sched", "--", &script])
+    .stdout(Stdio::null())
+    .stderr(Stdio::null())
+    .spawn()
+    .expect("the program starts");
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let has_begun = || {
+        let sent = fs::read(out.join("vm/results.bin")).unwrap_or_default();
+        sent.windows(11).any(|window| window == b"phase-begun")
+    };
+    while !has_begun() {
+        assert!(Instant::now() < deadline, "the guest did not come up");
+        thread::park_timeout(POLL);
+    }
+    // It is in the middle of marking: the loop has no end.
+    let marking = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < marking {
+        thread::park_timeout(POLL);
+    }
+    let pid = fs::read_to_string(out.join("vm/pid")).expect("a pid file");
+    let pid = Pid::from_raw(pid.trim().parse().expect("a pid"));
+    kill(pid, Signal::SIGKILL).expect("it is there");
+    assert_eq!(child.wait().expect("it ends").code(), Some(102));
+    let marked = marked(&report(&out.join("trace/trace.dat")));
+    let count = u64::try_from(marked.len()).expect("small");
+    assert!(count > 100, "{count} marks in 2 s");
+    assert!(marked.iter().copied().eq(0..count), "{marked:?}");
+}
