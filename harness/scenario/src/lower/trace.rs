@@ -117,6 +117,8 @@ pub(super) struct Lowered {
     clock: Option<Place>,
     /// Where the tracer is chosen.
     tracer: Option<Place>,
+    /// Where tasks are chosen whose events are recorded.
+    event_pids: Option<Place>,
 }
 
 impl Lowered {
@@ -137,6 +139,11 @@ impl Lowered {
                 self.trace.tracer
             );
             return Err(Mistake::new(place, message).allow("phases with `command`"));
+        }
+        if let Some(place) = self.event_pids.filter(|_| has_module) {
+            // Items run in tasks of the kernel's choice, and each of their events is held against the module's record.
+            let message = "a workload's own events are recorded of all tasks";
+            return Err(Mistake::new(place, message).allow("phases with `command`; pids for functions"));
         }
         if let Some(place) = self.clock.filter(|_| has_module)
             && self.trace.clock != TraceClock::Local
@@ -166,6 +173,7 @@ pub(super) fn trace(
     let function_profile = flag(&block.function_profile)?;
     fits_tracer(&block, tracer, function_profile)?;
     let (clock_place, tracer_place) = (block.clock.place(), block.tracer.place());
+    let event_pids_place = block.event_pids.place().or(block.not_event_pids.place());
     let names_functions = block.functions.0.is_some()
         || block.not_functions.0.is_some()
         || block.graph_functions.0.is_some();
@@ -226,6 +234,7 @@ pub(super) fn trace(
         command,
         clock: clock_place,
         tracer: tracer_place,
+        event_pids: event_pids_place,
     })
 }
 

@@ -288,6 +288,10 @@ fn what_a_trace_asks_of_the_phases_has_to_be_there() {
         "2:23: no phase runs a command; allowed: a pid, or a task's name",
     );
     check(
+        &module("not-event-pids: [7]"),
+        "2:26: a workload's own events are recorded of all tasks; allowed: phases with `command`; pids for functions",
+    );
+    check(
         &module("tracer: wakeup"),
         "2:18: tracer wakeup records nothing but its longest latency, so a workload would leave no records; allowed: phases with `command`",
     );
