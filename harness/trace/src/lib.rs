@@ -19,6 +19,16 @@
     )
 )]
 
+pub mod dump;
+pub mod durations;
+pub mod events;
+pub mod expression;
+pub mod fields;
 pub mod functions;
+pub mod names;
+pub mod script;
 pub mod task;
 pub mod texts;
+pub mod wildcard;
+
+mod numbers;
