@@ -76,7 +76,9 @@ fn run_plan(results: &mut Results) -> Result<()> {
     results.send(&guest::hello(instance.capture())?)?;
     if plan.loads_module() {
         // Its functions are called by the workload's, and so may be in the trace.
-        let name = Path::new(EVENTS_MODULE_PATH).file_stem().unwrap_or_default();
+        let name = Path::new(EVENTS_MODULE_PATH)
+            .file_stem()
+            .unwrap_or_default();
         results.send(&phases::module_loaded(&name.to_string_lossy())?)?;
     }
     for path in &plan.modules {

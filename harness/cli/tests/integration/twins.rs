@@ -399,18 +399,8 @@ const TWINS: [(&str, &str, &str, &str); 88] = [
         "> /dev/null",
         "count of irq:irq_handler_entry where name == \"ttyS0\"",
     ),
-    (
-        "recipes/irqsoff",
-        "max: 5ms",
-        "max: 1us",
-        "latency",
-    ),
-    (
-        "recipes/irqsoff-events",
-        "max: 5ms",
-        "max: 1us",
-        "latency",
-    ),
+    ("recipes/irqsoff", "max: 5ms", "max: 1us", "latency"),
+    ("recipes/irqsoff-events", "max: 5ms", "max: 1us", "latency"),
     (
         "recipes/irqsoff-functions",
         "functions: [\"*\"]",
@@ -441,18 +431,8 @@ const TWINS: [(&str, &str, &str, &str); 88] = [
         "ping -c 2",
         "count of kprobes:dev_hard_start_xmit",
     ),
-    (
-        "recipes/preemptirqsoff",
-        "max: 20ms",
-        "max: 1us",
-        "latency",
-    ),
-    (
-        "recipes/preemptoff",
-        "max: 20ms",
-        "max: 1us",
-        "latency",
-    ),
+    ("recipes/preemptirqsoff", "max: 20ms", "max: 1us", "latency"),
+    ("recipes/preemptoff", "max: 20ms", "max: 1us", "latency"),
     (
         "recipes/probes",
         "  rm /tmp/file",
@@ -483,12 +463,7 @@ const TWINS: [(&str, &str, &str, &str); 88] = [
         "> /dev/null",
         "serial8250_interrupt below __common_interrupt",
     ),
-    (
-        "recipes/stack-size",
-        "max: 8KiB",
-        "max: 300B",
-        "stack-size",
-    ),
+    ("recipes/stack-size", "max: 8KiB", "max: 300B", "stack-size"),
     (
         "recipes/synthetic",
         "for i in 1 2 3",
@@ -519,18 +494,8 @@ const TWINS: [(&str, &str, &str, &str); 88] = [
         "for i in 1",
         "histogram of sched:sched_waking: { comm = sleep } hitcount",
     ),
-    (
-        "recipes/wakeup",
-        "max: 1ms",
-        "max: 1us",
-        "latency",
-    ),
-    (
-        "recipes/wakeup-rt",
-        "max: 500us",
-        "max: 1us",
-        "latency",
-    ),
+    ("recipes/wakeup", "max: 1ms", "max: 1us", "latency"),
+    ("recipes/wakeup-rt", "max: 500us", "max: 1us", "latency"),
     (
         "recipes/writeback",
         "dd if=/dev/zero of=/tmp/disk/file bs=64k count=16",

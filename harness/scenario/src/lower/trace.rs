@@ -143,7 +143,9 @@ impl Lowered {
         if let Some(place) = self.event_pids.filter(|_| has_module) {
             // Items run in tasks of the kernel's choice, and each of their events is held against the module's record.
             let message = "a workload's own events are recorded of all tasks";
-            return Err(Mistake::new(place, message).allow("phases with `command`; pids for functions"));
+            return Err(
+                Mistake::new(place, message).allow("phases with `command`; pids for functions")
+            );
         }
         if let Some(place) = self.clock.filter(|_| has_module)
             && self.trace.clock != TraceClock::Local
