@@ -495,7 +495,7 @@ const TWINS: [(&str, &str, &str, &str); 88] = [
         "histogram of sched:sched_waking: { comm = sleep } hitcount",
     ),
     ("recipes/wakeup", "max: 1ms", "max: 1us", "latency"),
-    ("recipes/wakeup-rt", "max: 500us", "max: 1us", "latency"),
+    ("recipes/wakeup-rt", "max: 1ms", "max: 1us", "latency"),
     (
         "recipes/writeback",
         "dd if=/dev/zero of=/tmp/disk/file bs=64k count=16",
