@@ -105,7 +105,11 @@ fn run_plan(results: &mut Results) -> Result<()> {
             instance.arm()?;
             instance.open_window()?;
         }
-        Since::BootInstance | Since::BootTop => instance.send_description(results)?,
+        Since::BootInstance => instance.send_description(results)?,
+        Since::BootTop => {
+            instance.check_boot()?;
+            instance.send_description(results)?;
+        }
     }
     let (end, records) = supervise(&plan, held, &instance, results)?;
     instance.switch_off()?;

@@ -115,11 +115,7 @@ impl Instance {
     /// Makes everything that does not record yet: filters, settings, probes. `commands` are the numbers of the tasks that
     /// will be the commands of phases.
     pub(crate) fn prepare(&self, commands: &[u32]) -> Result<()> {
-        let available = self.read("available_tracers")?;
-        let tracer = &self.trace.tracer;
-        if !available.split_whitespace().any(|name| name == tracer) {
-            return Err(no_tracer(tracer, &available).into());
-        }
+        self.check_tracer()?;
         self.expect_module()?;
         self.add_functions("set_ftrace_filter", &self.trace.functions)?;
         self.add_functions("set_ftrace_notrace", &self.trace.notrace)?;
@@ -130,6 +126,33 @@ impl Instance {
                 self.write(&format!("options/{}", filter.file.fork_option()), "1")?;
             }
             self.write(filter.file.name(), &tasks::numbers(filter, commands)?)?;
+        }
+        Ok(())
+    }
+
+    fn check_tracer(&self) -> Result<()> {
+        let available = self.read("available_tracers")?;
+        let tracer = &self.trace.tracer;
+        if !available.split_whitespace().any(|name| name == tracer) {
+            return Err(no_tracer(tracer, &available).into());
+        }
+        Ok(())
+    }
+
+    /// Whether the kernel has armed itself with the tracer that it was told to: where it cannot, it goes on without.
+    pub(crate) fn check_boot(&self) -> Result<()> {
+        let tracer = &self.trace.tracer;
+        if tracer == "nop" {
+            return Ok(());
+        }
+        self.check_tracer()?;
+        let current = self.read("current_tracer")?;
+        let current = current.trim_end();
+        if current != tracer {
+            return Err(Refusal::Refused(format!(
+                "the kernel was to boot with the tracer {tracer}, but its tracer is {current}: see its log"
+            ))
+            .into());
         }
         Ok(())
     }

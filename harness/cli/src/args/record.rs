@@ -146,6 +146,10 @@ pub(crate) struct Record {
     #[arg(long, value_enum, default_value_t = Clock::Exact)]
     pub(crate) clock: Clock,
 
+    /// Add this device to it, as QEMU's -device takes it: virtio-rng-device
+    #[arg(long = "device", value_name = "DEVICE")]
+    pub(crate) devices: Vec<String>,
+
     /// A further parameter of the kernel
     #[arg(
         long = "kernel-parameter",

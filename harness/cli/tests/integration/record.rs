@@ -5,14 +5,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use deferinit_host::{Ending, GuestFile, Machine, Qemu, Request, initramfs};
+use deferinit_protocol::TextFile;
+use deferinit_scenario::{Bytes, Clock};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::harness::{argument, code, deferinit, output, text};
+use crate::harness::{argument, code, deferinit, output, project, text};
 
 /// How often a test looks again.
 const POLL: Duration = Duration::from_millis(10);
@@ -373,12 +377,12 @@ fn tasks_are_recorded_or_not_by_number_name_and_command() {
         &[Line(&["init-1 "]), NoLine(&["sleep-"])],
     );
     check(
-        &["-p", "function", "-l", "vfs_*", "-e", "sched", "-F"],
+        &["-p", "function", "-l", "vfs_*", "-e", "syscalls", "-F"],
         &["sh -c 'head -c 1 /proc/version'; true"],
         // The shell in it and its child: children belong to the command.
         &[
             Line(&["head-", "vfs_read"]),
-            Line(&["head-", "sched_process_exit"]),
+            Line(&["head-", "sys_enter_read"]),
             NoLine(&["init-1 "]),
         ],
     );
@@ -463,10 +467,14 @@ fn tracers_that_only_the_top_can_run() {
             Line(&["block_bio_queue:"]),
         ],
     );
+    // Probing a device maps its registers. What it then reads and writes there has not been seen under TCG.
     check(
-        &["-p", "mmiotrace", "-e", "sched:sched_process_exec"],
-        &["true"],
-        &[Persistent(false), Line(&["sched_process_exec:"])],
+        &["-p", "mmiotrace", "--device", "virtio-rng-device"],
+        &[
+            "cd /sys/bus/platform/drivers/virtio-mmio; for d in LNRO*; do \
+           grep -q 0x0004 $d/virtio*/device && echo $d > unbind && echo $d > bind; done; true",
+        ],
+        &[Persistent(false), Line(&["mmiotrace_map:"])],
     );
 }
 
@@ -594,6 +602,11 @@ fn what_the_kernel_cannot_do_or_refuses_is_named() {
             ],
         ),
         (
+            &["--boot", "-p", "hwlat"],
+            102,
+            &["the tracer hwlat", "CONFIG_HWLAT_TRACER"],
+        ),
+        (
             &["-O", "nosuchoption"],
             2,
             &["options/suchoption", "No such file"],
@@ -697,6 +710,78 @@ fn two_recordings_of_a_command_are_the_same_to_the_byte() {
     ];
     let large = [Persistent(false), File("formats/header_page", "size:8176;")];
     assert_eq!(of(&drained, &large), of(&drained, &large));
+}
+
+/// What no argument of `record` says: the functions of a module that a phase loads.
+#[test]
+fn graph_functions_of_the_module_are_found_after_each_load() {
+    let scenario = "summary: Test.\nphases:\n\
+        - { name: first, workload: { mode: delayed, items: 2, delay: 40ms, start: trigger } }\n\
+        - { name: second, workload: { mode: delayed, items: 2, delay: 40ms, start: trigger } }\n\
+        expect:\n- count: { phase: first, of: ended, equals: 2 }\n";
+    let scenario = deferinit_scenario::parse("graph", scenario.as_bytes()).expect("a scenario");
+    let mut plan = deferinit_host::plan(&scenario);
+    plan.trace.tracer = "function_graph".to_owned();
+    plan.trace.graph_functions = vec!["deferred_*".to_owned()];
+    plan.trace.graph_notrace = vec!["_printk".to_owned()];
+    plan.trace.reports = vec![
+        TextFile::instance("trace"),
+        TextFile::top("set_graph_function"),
+    ];
+    let module = |name: &str| {
+        let path = output(&["module", "path", name]);
+        fs::read(text(&path).trim()).expect("a module")
+    };
+    let modules =
+        ["test_deferred", "test_deferred_events"].map(|name| (format!("/{name}.ko"), module(name)));
+    let files: Vec<GuestFile<'_>> = modules
+        .iter()
+        .map(|(path, content)| GuestFile {
+            path,
+            content,
+            is_program: false,
+        })
+        .collect();
+    let program = Path::new(env!("CARGO_BIN_EXE_deferinit"));
+    let target = program.ancestors().nth(2).expect("cargo's target folder");
+    let agent = fs::read(target.join("x86_64-unknown-linux-gnu/agent/deferinit-agent"))
+        .expect("the agent, as `make build` makes it");
+    let folder = tempfile::tempdir().expect("a folder");
+    let image = folder.path().join("initramfs.cpio");
+    fs::write(&image, initramfs(&agent, &files).expect("an initramfs")).expect("a file");
+    let machine = fs::read_to_string(project().join("vm/machines/x86_64.toml")).expect("a machine");
+    let machine = Machine::parse(&machine).expect("a machine");
+    let kernel = output(&["kernel", "path"]);
+    let outcome = deferinit_host::run(&Request {
+        machine: &machine,
+        qemu: &Qemu::find(&machine.qemu).expect("QEMU"),
+        clock: Clock::Exact,
+        cpus: 1,
+        memory: None,
+        trace_buffer: Bytes(64 << 20),
+        kernel: &PathBuf::from(text(&kernel).trim()).join("vmlinux"),
+        initramfs: &image,
+        command_line: &[],
+        plan: &plan,
+        wall_deadline: None,
+        folder: folder.path(),
+        interrupted: &AtomicBool::new(false),
+    })
+    .expect("a machine that can be set up");
+    assert_eq!(outcome.ending, Ending::Complete, "{}", outcome.console_tail);
+    let trace =
+        fs::read_to_string(folder.path().join("trace/reports/instance/trace")).expect("a text");
+    let (first, second) = trace.split_once("phase-begin second").expect("two phases");
+    for (phase, part) in [("first", first), ("second", second)] {
+        // A function of the module with something that it calls; the text is made when the module is gone with its names.
+        assert!(
+            part.lines()
+                .any(|line| line.contains("|  0xffffffffa") && line.ends_with("() {")),
+            "{phase}: {trace}"
+        );
+        assert!(!part.contains("_printk()"), "{phase}: {trace}");
+        assert!(!part.contains("|  vfs_"), "{phase}: {trace}");
+    }
 }
 
 /// A shell's loop that numbers what it marks, and what it does then.

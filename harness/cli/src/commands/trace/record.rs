@@ -57,7 +57,9 @@ pub(crate) fn run(arguments: &Record, interrupted: Arc<AtomicBool>) -> Result<u8
     let insmod = insmod::read(&arguments.insmod, &prepare::MODULES)?;
     let paths = insmod.iter().map(|module| module.path.clone()).collect();
     let request = request::of(arguments, paths).map_err(Failure::usage)?;
-    let machine = prepare::machine(&project, &arguments.machine)?;
+    let mut machine = prepare::machine(&project, &arguments.machine)?;
+    let devices = &mut machine.machine.devices;
+    devices.extend_from_slice(&arguments.devices);
     let boot_config = arguments.bootconfig.as_deref().map(read_text).transpose()?;
     let (session, kbuild) = prepare::session(&project, Arc::clone(&interrupted))?;
     prepare::require(&session, &kbuild)?;

@@ -389,6 +389,8 @@ fn refuse_with_boot(arguments: &Record, how: &str) -> Result<()> {
         (!arguments.fprobes.is_empty(), "--fprobe"),
         (!arguments.synthetic.is_empty(), "--synthetic"),
         (arguments.function_profile, "--function-profile"),
+        // `noboot` (`kernel/trace/trace_mmiotrace.c`).
+        (arguments.tracer == "mmiotrace", "--tracer mmiotrace"),
         (arguments.sub_buffer_size.is_some(), "--sub-buffer-size"),
         (!arguments.writes.is_empty(), "--write"),
         (!arguments.appends.is_empty(), "--append"),
@@ -636,6 +638,7 @@ mod tests {
     fn what_is_not_possible_is_named() {
         for (line, part) in [
             (&["--boot", "-F"][..], "--command-only"),
+            (&["--boot", "-p", "mmiotrace"], "--tracer mmiotrace"),
             (&["--boot", "-e", "a", "-f", "b"], "--filter"),
             (
                 &["--bootconfig", "x", "-p", "function"],
