@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::trace_args::Trace;
+
 /// Tests deferred initialisation in the Linux kernel.
 ///
 /// Boots a kernel in a QEMU VM, loads a module that defers work in a way a scenario describes,
@@ -21,7 +23,8 @@ pub(crate) struct Arguments {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    every scenario passed
+  0    every scenario passed; other commands: done
+  1    a trace is cut off or damaged, or cannot be read
   2    the command line or a scenario file is not valid
   96   something that a run needs is missing (see: deferinit doctor)
   100  a scenario failed
@@ -36,24 +39,19 @@ pub(crate) enum Command {
     List(List),
     /// Check scenario files without running them
     Check(Check),
+    /// Record a trace, or analyse one: of a run, or any trace.dat
+    #[command(subcommand)]
+    Trace(Trace),
     /// Fetch, build and find kernels
     #[command(subcommand)]
     Kernel(Kernel),
     /// Build the workload's module, and say what parameters it has
     #[command(subcommand)]
     Module(Module),
-    /// Record traces
-    #[command(subcommand)]
-    Trace(Trace),
     /// Say what a run needs, what is missing, and how to get it
     Doctor,
     /// Install what is missing (as root), or print the command that does
     Setup,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Trace {
-    Record(Box<record::Record>),
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@
 //! | code | meaning |
 //! |------|---------|
 //! | 0    | every scenario passed; for other commands: done |
+//! | 1    | a trace is cut off or damaged, or cannot be read |
 //! | 2    | the command line or a scenario file is not valid |
 //! | 96   | something that a run needs is missing, or cannot be set up; or a bug of deferinit |
 //! | 100  | a scenario failed |
@@ -21,6 +22,9 @@ use deferinit_kernel::Class;
 
 /// Every scenario passed.
 pub(crate) const PASSED: u8 = deferinit_report::PASSED;
+
+/// A trace is cut off or damaged, or cannot be read.
+pub(crate) const TRACE: u8 = 1;
 
 /// The command line or a scenario file is not valid.
 pub(crate) const USAGE: u8 = 2;
@@ -49,6 +53,14 @@ impl Failure {
     pub(crate) fn usage(error: impl Into<Error>) -> Self {
         Self {
             code: USAGE,
+            error: error.into(),
+        }
+    }
+
+    /// A trace that cannot be read.
+    pub(crate) fn trace(error: impl Into<Error>) -> Self {
+        Self {
+            code: TRACE,
             error: error.into(),
         }
     }

@@ -19,7 +19,11 @@ mod prepare;
 mod project;
 mod repetitions;
 mod scenarios;
+mod show;
 mod stdout;
+mod trace_args;
+mod trace_file;
+mod trace_time;
 
 use std::process::ExitCode;
 use std::sync::Arc;

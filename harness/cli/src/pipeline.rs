@@ -23,7 +23,7 @@ use deferinit_timeline::{Assembly, CommandHow, Ending, Reading, Run, Timeline, j
 use serde::Serialize;
 
 use crate::prepare::{Prepared, ReadyMachine};
-use crate::repetitions;
+use crate::{repetitions, show};
 use trace::Decoded;
 
 /// How many lines of the console a report shows.
@@ -277,6 +277,7 @@ fn run_boot(job: &Job<'_>, boot: &Boot<'_>) -> Result<Left> {
     if let Some(trace_dat) = &decoded.trace_dat {
         write(&trace_dat_of(folder), trace_dat)?;
     }
+    show::write(scenario, folder)?;
     let trace_sha256 = decoded.sha256.clone();
     Ok(Left {
         timeline,

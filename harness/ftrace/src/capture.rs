@@ -162,6 +162,8 @@ struct Cursor<B> {
     walk: Walk,
     /// Whether no block is left.
     is_at_end: bool,
+    /// Whether a sub-buffer is marked, and no record of it was found yet.
+    has_lost: bool,
     head: Option<Place>,
     behind: Option<Place>,
     /// Sub-buffers begun so far.
@@ -176,6 +178,7 @@ struct Place {
     timestamp_ns: u64,
     format: FormatIndex,
     in_first: bool,
+    follows_loss: bool,
     start: usize,
     end: usize,
 }
@@ -354,6 +357,23 @@ impl<'f, B: Blocks> Records<'f, B> {
         cursor.record(self.formats, cursor.behind)
     }
 
+    /// The payload of the head, common fields included.
+    #[must_use]
+    pub fn payload(&self) -> Option<&[u8]> {
+        let (place, _) = self.current?;
+        let cursor = self.cursors.get(place)?;
+        let head = cursor.head?;
+        cursor.slot(head.in_first).get(head.start..head.end)
+    }
+
+    /// Whether the head's sub-buffer is marked as having lost records before it, and the head is its first one.
+    #[must_use]
+    pub fn follows_loss(&self) -> bool {
+        self.current
+            .and_then(|(place, _)| self.cursors.get(place)?.head)
+            .is_some_and(|head| head.follows_loss)
+    }
+
     /// How many damages were found so far.
     #[must_use]
     pub fn damages(&self) -> u64 {
@@ -376,13 +396,15 @@ impl<'f, B: Blocks> Records<'f, B> {
     #[must_use]
     pub fn finish(mut self) -> Tally {
         while self.advance() {}
+        self.tally()
+    }
+
+    /// What decoding came to so far. Two records per CPU are decoded ahead.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
         Tally {
-            cpus: self
-                .cursors
-                .into_iter()
-                .map(|cursor| cursor.tally)
-                .collect(),
-            damage: self.damage.listed,
+            cpus: self.cursors.iter().map(|cursor| cursor.tally).collect(),
+            damage: self.damage.listed.clone(),
             damages: self.damage.count,
         }
     }
@@ -420,6 +442,7 @@ impl<B: Blocks> Cursor<B> {
             next_page: 0,
             walk: Walk::default(),
             is_at_end: false,
+            has_lost: false,
             head: None,
             behind: None,
             begun: 0,
@@ -490,8 +513,9 @@ impl<B: Blocks> Cursor<B> {
     }
 
     #[inline]
-    fn place(&self, found: &Found, format: FormatIndex) -> Place {
+    fn place(&mut self, found: &Found, format: FormatIndex) -> Place {
         Place {
+            follows_loss: std::mem::take(&mut self.has_lost),
             timestamp_ns: self.clock.convert(found.timestamp_ns),
             format,
             in_first: self.walks_first,
@@ -528,6 +552,7 @@ impl<B: Blocks> Cursor<B> {
         };
         let (walk, starts, missed) = (page.walk(), page.timestamp_ns(), page.missed());
         if let Some(missed) = missed {
+            self.has_lost = true;
             self.tally.missed_marks = self.tally.missed_marks.saturating_add(1);
             self.tally.missed_events = self
                 .tally

@@ -120,7 +120,8 @@ pub struct Field {
 /// A compiled getter for an integer of 1, 2, 4 or 8 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Integer {
-    offset: usize,
+    /// Small, since the getters of an event are looked at for every record.
+    offset: u32,
     width: Width,
     signed: bool,
 }
@@ -131,6 +132,28 @@ enum Width {
     Two,
     Four,
     Eight,
+}
+
+impl Width {
+    fn bytes(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Two => 2,
+            Self::Four => 4,
+            Self::Eight => 8,
+        }
+    }
+
+    /// Bits of a 64-bit word that it leaves unused.
+    #[inline]
+    fn unused(self) -> u32 {
+        match self {
+            Self::One => 56,
+            Self::Two => 48,
+            Self::Four => 32,
+            Self::Eight => 0,
+        }
+    }
 }
 
 /// What one `format` file says.
@@ -178,12 +201,21 @@ impl Integer {
     #[inline]
     #[must_use]
     pub fn bits(self, payload: &[u8]) -> Option<u64> {
-        let field = payload.get(self.offset..)?;
+        let field = payload.get(usize::try_from(self.offset).ok()?..)?;
+        // One load for all widths, but at the payload's end.
+        if let Some(word) = field.first_chunk() {
+            let unused = self.width.unused();
+            return Some(
+                u64::from_le_bytes(*word)
+                    .wrapping_shl(unused)
+                    .wrapping_shr(unused),
+            );
+        }
         Some(match self.width {
             Width::One => u64::from(*field.first()?),
             Width::Two => u64::from(u16::from_le_bytes(*field.first_chunk()?)),
             Width::Four => u64::from(u32::from_le_bytes(*field.first_chunk()?)),
-            Width::Eight => u64::from_le_bytes(*field.first_chunk()?),
+            Width::Eight => return None,
         })
     }
 
@@ -194,12 +226,7 @@ impl Integer {
     #[must_use]
     pub fn extended(self, payload: &[u8]) -> Option<i64> {
         let value = self.bits(payload)?.cast_signed();
-        let unused = match self.width {
-            Width::One => 56,
-            Width::Two => 48,
-            Width::Four => 32,
-            Width::Eight => 0,
-        };
+        let unused = self.width.unused();
         Some(if self.signed {
             value.wrapping_shl(unused).wrapping_shr(unused)
         } else {
@@ -209,13 +236,7 @@ impl Integer {
 
     /// One past the last byte it reads.
     pub(crate) fn end(self) -> usize {
-        let size = match self.width {
-            Width::One => 1,
-            Width::Two => 2,
-            Width::Four => 4,
-            Width::Eight => 8,
-        };
-        self.offset.saturating_add(size)
+        index(self.offset).saturating_add(self.width.bytes())
     }
 }
 
@@ -244,8 +265,10 @@ impl Field {
             8 => Some(Width::Eight),
             _ => None,
         };
-        let integer = width.filter(|_| array == Array::No).map(|width| Integer {
-            offset,
+        let width = width.filter(|_| array == Array::No);
+        let integer = width.map(|width| Integer {
+            // Beyond the end of every payload if it is beyond 32 bits.
+            offset: offset.try_into().unwrap_or(u32::MAX),
             width,
             signed,
         });
@@ -503,8 +526,8 @@ impl EventFormat {
         &self.text
     }
 
-    pub(crate) fn shape(&self) -> Shape {
-        self.shape
+    pub(crate) fn shape(&self) -> &Shape {
+        &self.shape
     }
 
     /// `system:name`.
@@ -623,8 +646,8 @@ impl Formats {
         &self.events
     }
 
-    pub(crate) fn common(&self) -> Option<CommonFields> {
-        self.common
+    pub(crate) fn common(&self) -> Option<&CommonFields> {
+        self.common.as_ref()
     }
 
     /// The format at a place.
@@ -633,14 +656,24 @@ impl Formats {
         self.events.get(usize::from(place.0))
     }
 
+    /// Why a payload of so many bytes is none.
+    #[cold]
+    pub(crate) fn no_common_fields(&self, bytes: usize) -> record::Error {
+        record::Error::NoCommonFields {
+            bytes,
+            needed: self.common.as_ref().map_or(0, |common| common.end),
+        }
+    }
+
     /// The format of a record, if its payload has all that the format's getters read.
     #[inline]
     pub(crate) fn of_payload(&self, payload: &[u8]) -> Result<FormatIndex, record::Error> {
-        let Some(common) = self.common.filter(|common| common.end <= payload.len()) else {
-            return Err(record::Error::NoCommonFields {
-                bytes: payload.len(),
-                needed: self.common.map_or(0, |common| common.end),
-            });
+        let common = self
+            .common
+            .as_ref()
+            .filter(|common| common.end <= payload.len());
+        let Some(common) = common else {
+            return Err(self.no_common_fields(payload.len()));
         };
         let [low, high, ..] = common.id.bits(payload).unwrap_or(0).to_le_bytes();
         let id = u16::from_le_bytes([low, high]);

@@ -65,6 +65,7 @@
 )]
 
 pub mod capture;
+pub mod encode;
 pub mod format;
 pub mod page;
 pub mod persistent;

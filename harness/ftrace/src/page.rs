@@ -292,6 +292,21 @@ impl PageLayout {
         u32_at(sub_buffer, self.commit).is_some_and(|commit| commit != 0)
     }
 
+    /// The header of a sub-buffer that begins at this time, nothing committed.
+    pub(crate) fn header(&self, timestamp: u64) -> Vec<u8> {
+        let mut bytes = vec![0; self.data];
+        put(&mut bytes, self.timestamp, &timestamp.to_le_bytes());
+        bytes
+    }
+
+    /// Commits all of a sub-buffer that has been made so far.
+    pub(crate) fn commit(&self, bytes: &mut [u8], follows_loss: bool) {
+        let size = bytes.len().saturating_sub(self.data);
+        let size = u32::try_from(size).unwrap_or(COMMIT_SIZE) & COMMIT_SIZE;
+        let flags = if follows_loss { MISSED_EVENTS } else { 0 };
+        put(bytes, self.commit, &(size | flags).to_le_bytes());
+    }
+
     /// Bytes of data a sub-buffer can hold.
     #[must_use]
     pub fn capacity(&self) -> usize {
@@ -534,6 +549,14 @@ impl Walk {
             start,
             end,
         }))
+    }
+}
+
+/// Writes into a place that is there.
+fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
+    let end = at.saturating_add(value.len());
+    if let Some(place) = bytes.get_mut(at..end) {
+        place.copy_from_slice(value);
     }
 }
 

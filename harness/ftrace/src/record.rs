@@ -192,12 +192,8 @@ impl<'a> Record<'a> {
     /// [`Error`] when the formats do not know the event, or the payload is shorter than its event.
     pub fn decode(formats: &'a Formats, cpu: u32, raw: RawRecord<'a>) -> Result<Self, Error> {
         let format = formats.of_payload(raw.payload)?;
-        Self::typed(formats, format, cpu, raw.timestamp_ns, raw.payload).ok_or(
-            Error::NoCommonFields {
-                bytes: raw.payload.len(),
-                needed: formats.common().map_or(0, |common| common.end),
-            },
-        )
+        Self::typed(formats, format, cpu, raw.timestamp_ns, raw.payload)
+            .ok_or_else(|| formats.no_common_fields(raw.payload.len()))
     }
 
     /// Types a payload whose format was found by [`Formats::of_payload`]; `None` if it was not.
@@ -248,7 +244,7 @@ fn decode_event<'a>(format: &'a EventFormat, payload: &'a [u8]) -> Option<Event<
             ip: ip.bits(payload)?,
             parent_ip: parent_ip.bits(payload)?,
         },
-        Shape::Print { text } => match std::str::from_utf8(until_nul(payload.get(text..)?)) {
+        Shape::Print { text } => match std::str::from_utf8(until_nul(payload.get(*text..)?)) {
             Ok(text) => Event::Print {
                 text: text.strip_suffix('\n').unwrap_or(text),
             },

@@ -7,6 +7,7 @@
 //! Source: `kernel/kallsyms.c` (`s_show`), Linux 7.3.
 
 use std::io::{self, BufRead, Read};
+use std::ops::Range;
 
 /// The longest line that is read: a symbol's name has at most `KSYM_NAME_LEN`, 512 bytes.
 const MAX_LINE: u64 = 4096;
@@ -22,6 +23,7 @@ pub struct Symbols {
     entries: Vec<Entry>,
     names: String,
     modules: Vec<String>,
+    irq_entry_text: Range<u64>,
 }
 
 /// What an address lies in.
@@ -117,6 +119,12 @@ impl Symbols {
                 line: number,
                 text: text.trim_end().chars().take(120).collect(),
             })?;
+            // Labels at the addresses of functions: they would not be kept.
+            match parsed.name {
+                "__irqentry_text_start" => symbols.irq_entry_text.start = parsed.address,
+                "__irqentry_text_end" => symbols.irq_entry_text.end = parsed.address,
+                _ => {}
+            }
             if !parsed.is_absolute {
                 symbols.push(&parsed)?;
                 is_data.push(!parsed.is_text);
@@ -177,6 +185,12 @@ impl Symbols {
                 .and_then(|module| self.modules.get(module))
                 .map(String::as_str),
         })
+    }
+
+    /// Where the code of interrupt entries lies; an empty range if the table does not say.
+    #[must_use]
+    pub fn irq_entry_text(&self) -> Range<u64> {
+        self.irq_entry_text.clone()
     }
 
     /// How many addresses have a symbol.
@@ -317,6 +331,16 @@ ffffffffa0003000 t other_init\t[other]
             Some(None)
         );
         assert_eq!(symbols.resolve(1), None);
+    }
+
+    #[test]
+    fn the_code_of_interrupt_entries_is_found() {
+        let text = "ffffffff81000000 T sysvec_a\nffffffff81000000 T __irqentry_text_start\n\
+            ffffffff81000100 T __irqentry_text_end\nffffffff81000100 T later\n";
+        let symbols = Symbols::parse(text).expect("a table of symbols");
+        let text = symbols.irq_entry_text();
+        assert_eq!(text, 0xffff_ffff_8100_0000..0xffff_ffff_8100_0100);
+        assert!(Symbols::default().irq_entry_text().is_empty());
     }
 
     #[test]

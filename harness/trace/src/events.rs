@@ -35,7 +35,7 @@ use crate::expression::{self, Filter, HasSymbols, Operand, Problem};
 use crate::fields::{self, Fields, Value};
 use crate::names::{self, Names};
 use crate::task::Task;
-use crate::{numbers, wildcard};
+use crate::{glob, numbers};
 
 /// Pairs that may be open at once, unless said otherwise. Each takes some 200 bytes.
 pub const MOST_OPEN: usize = 1 << 16;
@@ -94,7 +94,7 @@ impl<'a> Selection<'a> {
     /// that pass the expression, if there is one.
     ///
     /// A pattern is `SYSTEM:EVENT`, `EVENT`, or `SYSTEM` for all of its events, each with the wildcards of
-    /// [`crate::wildcard`].
+    /// [`crate::glob`].
     ///
     /// # Errors
     /// [`SelectionError`] when a pattern takes no event of the trace, or the expression cannot be used.
@@ -188,8 +188,7 @@ impl Chosen {
 }
 
 fn is_taken(pattern: &str, system: &str, event: &str) -> bool {
-    let matches =
-        |pattern: &str, text: &str| wildcard::matches(pattern.as_bytes(), text.as_bytes());
+    let matches = |pattern: &str, text: &str| glob::matches(pattern.as_bytes(), text.as_bytes());
     match pattern.split_once(':') {
         Some((of_system, of_event)) => matches(of_system, system) && matches(of_event, event),
         None => matches(pattern, event) || matches(pattern, system),

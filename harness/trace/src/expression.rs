@@ -14,7 +14,7 @@
 //! | `==` `!=` | numbers, texts, CPUs |
 //! | `<` `<=` `>` `>=` | numbers |
 //! | `&` | numbers: a bit is set in both; CPUs: a CPU is in both |
-//! | `~` | texts: `*`, `?`, `[a-z]`, `[!a-z]` as in [`crate::wildcard`] |
+//! | `~` | texts: `*`, `?`, `[a-z]`, `[!a-z]` as in [`crate::glob`] |
 //! | `!` `&&` `||` `( )` | conditions; `&&` binds tighter than `||` |
 //!
 //! Numbers are decimal, hexadecimal behind `0x`, or octal behind `0`, as the kernel reads them, and may have a `-`.
@@ -52,8 +52,8 @@ use deferinit_ftrace::format::Formats;
 use deferinit_ftrace::record::{Event, Record};
 
 use crate::fields::{self, Fields, Kind, TypedField, Value};
+use crate::glob;
 use crate::names::Names;
-use crate::wildcard;
 
 /// At most this many comparisons in an expression.
 pub const MOST_TERMS: usize = 256;
@@ -365,7 +365,7 @@ impl Test {
         match self.operator {
             Operator::Equal => found == wanted.as_bytes(),
             Operator::NotEqual => found != wanted.as_bytes(),
-            Operator::Glob => wildcard::matches(wanted.as_bytes(), found),
+            Operator::Glob => glob::matches(wanted.as_bytes(), found),
             _ => false,
         }
     }

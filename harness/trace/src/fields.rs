@@ -68,10 +68,12 @@ const CODE_NAMES: [&str; 24] = [
 ];
 
 /// The fields of all events, compiled for reading.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Fields {
     /// By event id.
     by_id: Vec<Option<Columns>>,
+    /// As [`TypedField::ALL`].
+    typed: [(Label, TypedField); TypedField::ALL.len()],
 }
 
 /// The value of a field.
@@ -127,7 +129,36 @@ struct Columns {
 #[derive(Debug, Clone)]
 struct Column {
     field: Field,
+    label: Label,
     read: Read,
+}
+
+/// A field's name, with what stands around it: made once, since it is written with each record.
+#[derive(Debug, Clone)]
+struct Label {
+    /// ` NAME=`
+    text: String,
+    /// `"NAME":`, escaped.
+    json: Vec<u8>,
+}
+
+impl Label {
+    fn new(name: &str) -> Self {
+        let mut json = Vec::new();
+        numbers::push_json_text(&mut json, name.as_bytes());
+        json.push(b':');
+        Self {
+            text: format!(" {name}="),
+            json,
+        }
+    }
+
+    fn name(&self) -> &str {
+        self.text
+            .strip_prefix(' ')
+            .and_then(|name| name.strip_suffix('='))
+            .unwrap_or_default()
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -186,31 +217,37 @@ impl Fields {
                 *slot = Some(Columns::new(event));
             }
         }
-        Self { by_id }
+        Self {
+            by_id,
+            typed: TypedField::ALL.map(|(name, field)| (Label::new(name), field)),
+        }
     }
 
     /// Gives each field of a record, in the order of its format file.
     ///
     /// A typed record has those fields that its type keeps.
     pub fn each<'a>(&self, record: &Record<'a>, mut found: impl FnMut(&str, Value<'a>)) {
-        match record.event {
+        self.labelled(record, |label, value| found(label.name(), value));
+    }
+
+    #[inline]
+    fn labelled<'a>(&self, record: &Record<'a>, mut found: impl FnMut(&Label, Value<'a>)) {
+        let places = match record.event {
             Event::Other(access) => {
                 for column in self.columns(access) {
-                    found(column.field.name(), column.value(access.payload()));
+                    found(&column.label, column.value(access.payload()));
                 }
+                return;
             }
-            _ => {
-                let (first, last) = match record.event {
-                    Event::FuncgraphEntry { .. } => (0, 2),
-                    Event::FuncgraphExit { .. } => (0, 6),
-                    Event::Function { .. } => (6, 8),
-                    _ => (8, 9),
-                };
-                for (name, field) in TypedField::ALL.get(first..last).unwrap_or_default() {
-                    if let Some(value) = field.value(record) {
-                        found(name, value);
-                    }
-                }
+            // Those that the type has.
+            Event::FuncgraphEntry { .. } => 0..2,
+            Event::FuncgraphExit { .. } => 0..6,
+            Event::Function { .. } => 6..8,
+            Event::Print { .. } => 8..9,
+        };
+        for (label, field) in self.typed.get(places).unwrap_or_default() {
+            if let Some(value) = field.value(record) {
+                found(label, value);
             }
         }
     }
@@ -231,13 +268,11 @@ impl Fields {
     pub fn text(&self, record: &Record<'_>, names: &mut Names<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(event_name(record).1.as_bytes());
         out.push(b':');
-        self.each(record, |name, value| {
+        self.labelled(record, |label, value| {
             if let Value::Frames(frames) = value {
                 push_frames(out, frames, names);
             } else {
-                out.push(b' ');
-                out.extend_from_slice(name.as_bytes());
-                out.push(b'=');
+                out.extend_from_slice(label.text.as_bytes());
                 value.push_text(names, out);
             }
         });
@@ -247,12 +282,11 @@ impl Fields {
     pub fn push_json(&self, record: &Record<'_>, names: &mut Names<'_>, out: &mut Vec<u8>) {
         out.push(b'{');
         let mut first = true;
-        self.each(record, |name, value| {
+        self.labelled(record, |label, value| {
             if !std::mem::take(&mut first) {
                 out.push(b',');
             }
-            numbers::push_json_text(out, name.as_bytes());
-            out.push(b':');
+            out.extend_from_slice(&label.json);
             value.push_json(names, out);
         });
         out.push(b'}');
@@ -384,6 +418,7 @@ impl Columns {
             .filter(|field| !field.name().starts_with("common_"))
             .map(|field| Column {
                 read: Read::new(event, field, stack),
+                label: Label::new(field.name()),
                 field: field.clone(),
             })
             .collect();

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 
 use deferinit_ftrace::symbols::Symbols;
+use serde::{Deserialize, Serialize};
 
 /// A function of the trace: counts up from 0 in the order of first appearance, so it can index a `Vec`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,7 +24,7 @@ pub struct Functions<'a> {
 }
 
 /// What a function is called.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FunctionName {
     /// Its symbol, demangled if it is a Rust one, or its address in hexadecimal.
     pub name: String,

@@ -19,16 +19,26 @@
     )
 )]
 
+pub mod calls;
+pub mod diff;
 pub mod dump;
 pub mod durations;
 pub mod events;
 pub mod expression;
 pub mod fields;
 pub mod functions;
+pub mod glob;
+pub mod graph;
 pub mod names;
+pub mod replay;
+pub mod report;
 pub mod script;
 pub mod task;
 pub mod texts;
-pub mod wildcard;
 
+mod addresses;
+mod histogram;
+#[cfg(test)]
+mod made;
 mod numbers;
+pub mod text;

@@ -10,6 +10,7 @@ mod bench;
 mod child;
 mod ci;
 mod crates;
+mod fuzz;
 mod steps;
 
 use std::process::ExitCode;

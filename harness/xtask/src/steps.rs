@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 use crate::{
     child::{self, Tool},
-    crates,
+    crates, fuzz,
 };
 
 /// Names a kernel source tree for the steps that use the kernel's own tools.
@@ -114,6 +114,11 @@ pub(crate) const STEPS: &[Step] = &[
         run: doctest,
     },
     Step {
+        name: "fuzz",
+        purpose: "nothing makes the parsers of foreign bytes panic: a minute for each fuzz target",
+        run: fuzz::run,
+    },
+    Step {
         name: "doc",
         purpose: "documentation builds without a warning",
         run: doc,
@@ -121,7 +126,7 @@ pub(crate) const STEPS: &[Step] = &[
 ];
 
 /// The names of the steps that run tests.
-pub(crate) const TESTS: [&str; 2] = ["test", "doctest"];
+pub(crate) const TESTS: [&str; 3] = ["test", "doctest", "fuzz"];
 
 /// The names of all steps.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
@@ -181,7 +186,8 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+/// What is in a folder.
+pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let listed = fs::read_dir(folder).and_then(|entries| {
         entries
             .map(|entry| entry.map(|entry| entry.path()))

@@ -26,7 +26,7 @@ use crate::output::Output;
 use crate::prepare::{self, Contents, Prepared, ReadyMachine};
 use crate::project::Project;
 use crate::stdout::print;
-use crate::{insmod, pipeline, scenarios};
+use crate::{insmod, pipeline, scenarios, show};
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, Failure> {
@@ -214,6 +214,11 @@ fn report(out: &Path, results: &[RunResult]) -> Result<u8, Failure> {
         table(results, Terminal::of_stdout()),
         out.join(JSON_FILE).display()
     ))?;
+    if let [only] = results
+        && let Some(shown) = show::read(Path::new(&only.folder))
+    {
+        print(&format!("\n{}", shown.trim_end()))?;
+    }
     Ok(exit_code(results))
 }
 

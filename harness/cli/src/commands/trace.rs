@@ -1,18 +1,60 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! `deferinit trace`: a file per subcommand.
+//! `deferinit trace`: what people do with a trace, a file for each command.
 
+mod dump;
+mod events;
+mod functions;
+mod info;
+mod latency;
 mod record;
+pub(crate) mod replay;
+mod rewrite;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::args::Trace;
+use anyhow::Context;
+use serde::Serialize;
+
 use crate::exit::Failure;
+use crate::stdout::print;
+use crate::trace_args::Trace;
 
 /// Runs the command.
 pub(crate) fn run(command: &Trace, interrupted: Arc<AtomicBool>) -> Result<u8, Failure> {
     match command {
         Trace::Record(arguments) => record::run(arguments, interrupted),
+        Trace::Info(arguments) => info::run(arguments),
+        Trace::Report(arguments) => functions::report(arguments),
+        Trace::Replay(arguments) => replay::run(arguments),
+        Trace::Graph(arguments) => functions::graph(arguments),
+        Trace::Diff(arguments) => functions::diff(arguments),
+        Trace::Events(arguments) => events::run(arguments),
+        Trace::Latency(arguments) => latency::run(arguments),
+        Trace::Dump(arguments) => dump::run(arguments),
+        Trace::Script(arguments) => dump::script(arguments),
+        Trace::Split(arguments) => rewrite::split(arguments),
+        Trace::Merge(arguments) => rewrite::merge(arguments),
     }
+}
+
+/// A result for programs, with the version of its format.
+#[derive(Serialize)]
+struct Versioned<'a, T> {
+    format_version: u32,
+    #[serde(flatten)]
+    content: &'a T,
+}
+
+/// Prints a result for programs.
+fn print_json<T: Serialize>(content: &T) -> Result<(), Failure> {
+    let versioned = Versioned {
+        format_version: 1,
+        content,
+    };
+    let json = serde_json::to_string_pretty(&versioned)
+        .context("cannot write the result as JSON")
+        .map_err(Failure::setup)?;
+    print(&json)
 }

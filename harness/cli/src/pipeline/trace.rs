@@ -278,9 +278,8 @@ fn trace_dat(
         trace_clock: &files.trace_clock,
         uname: &format!("Linux {release} x86_64"),
         version: concat!("deferinit ", env!("CARGO_PKG_VERSION")),
-        cpus: &trace_dat_cpus(cpus, files),
     }
-    .write()
+    .write(&trace_dat_cpus(cpus, files))
 }
 
 /// Where the trace is.

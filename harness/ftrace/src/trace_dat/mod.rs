@@ -9,13 +9,15 @@
 mod blocks;
 mod input;
 mod read;
+mod rewrite;
 mod salvage;
 mod write;
 
 pub use blocks::CpuBlocks;
 pub use input::{Compression, Error, ErrorKind, Source};
 pub use read::{Buffer, CpuSection, Opening, Part, Text, TraceFile};
-pub use write::{Error as WriteError, TraceDat, TraceDatCpu};
+pub use rewrite::{Error as RewriteError, Rewritten, Selection, rewrite};
+pub use write::{Error as WriteError, TraceDat, TraceDatCpu, TraceDatWriter};
 
 /// What every file starts with.
 const MAGIC: &[u8; 10] = b"\x17\x08\x44tracing";

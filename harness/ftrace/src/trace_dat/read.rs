@@ -224,6 +224,12 @@ impl<S: Source> TraceFile<S> {
         Ok(())
     }
 
+    /// Where its bytes are read from.
+    #[must_use]
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+
     /// The format's version: 6 or 7.
     #[must_use]
     pub fn version(&self) -> u8 {

@@ -2,13 +2,14 @@
 
 //! Writes a trace.dat file of version 7, compressed with zstd, which trace-cmd and KernelShark open.
 //!
-//! In: sub-buffers and the guest's files, all verbatim. Out: the bytes of the file; the same input gives the same file.
+//! In: sub-buffers and the guest's files, all verbatim. Out: the file; the same input gives the same bytes.
 //! It decodes nothing: the archive is the evidence. It writes one buffer, and writes it as the top instance, since a
-//! reader shows that without being asked.
+//! reader shows that without being asked. The file is written from front to back, but for sizes, which are put into
+//! their places when they are known: so a trace need not be in memory.
 //! Source: `trace-cmd.dat.v7(5)` of trace-cmd 3.4.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Cursor, Seek, SeekFrom, Write};
 
 use crate::format::{EventFormat, Formats};
 use crate::page::CpuSubBuffers;
@@ -16,9 +17,10 @@ use crate::trace_dat::{COMPRESSED, MAGIC, id};
 
 /// Sub-buffers compressed together, so that a reader can decompress a part; trace-cmd's own number.
 const CHUNK_SUB_BUFFERS: usize = 10;
-/// zstd's own default level.
-const LEVEL: i32 = 3;
-/// What goes into the file.
+/// Level 3, zstd's own default, takes a fifth longer and makes a file of function_graph that is no smaller.
+const LEVEL: i32 = 1;
+
+/// What the file says besides its trace.
 #[derive(Debug, Clone)]
 pub struct TraceDat<'a> {
     /// Bytes of a page of the guest.
@@ -45,8 +47,6 @@ pub struct TraceDat<'a> {
     pub uname: &'a str,
     /// What wrote the trace: name and version.
     pub version: &'a str,
-    /// Each CPU's sub-buffers and statistics, in the order of CPU numbers.
-    pub cpus: &'a [TraceDatCpu<'a>],
 }
 
 /// What one CPU puts into the file.
@@ -77,6 +77,14 @@ pub enum Error {
     /// The clock in use is not in brackets.
     #[error("trace_clock {0:?} names no clock in brackets")]
     NoClock(String),
+    /// A sub-buffer of another size than that of the file.
+    #[error("a sub-buffer of {size} bytes is to go into a file with sub-buffers of {wanted}")]
+    SubBufferSize {
+        /// What was given.
+        size: usize,
+        /// What the file has.
+        wanted: u32,
+    },
     /// zstd failed.
     #[error("zstd cannot compress {what}")]
     Compress {
@@ -85,15 +93,34 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// The bytes cannot be written.
+    #[error("cannot be written")]
+    Write(#[from] io::Error),
 }
 
 impl TraceDat<'_> {
-    /// Writes the file.
+    /// Writes a file of these CPUs, in the order of their numbers, into memory.
     ///
     /// # Errors
     /// [`Error`] when the input cannot be said in this format, or zstd fails.
-    pub fn write(&self) -> Result<Vec<u8>, Error> {
-        let mut file = File::begin(self.page_size, self.user_long_size);
+    pub fn write(&self, cpus: &[TraceDatCpu<'_>]) -> Result<Vec<u8>, Error> {
+        let mut writer = self.begin(Cursor::new(Vec::new()))?;
+        for cpu in cpus {
+            writer.begin_cpu(cpu.data.cpu)?;
+            for sub_buffer in &cpu.data.sub_buffers {
+                writer.sub_buffer(sub_buffer)?;
+            }
+            writer.statistics(cpu.data.cpu, cpu.stats)?;
+        }
+        Ok(writer.finish()?.into_inner())
+    }
+
+    /// Begins a file: all but the trace, which follows CPU by CPU.
+    ///
+    /// # Errors
+    /// [`Error`] when the input cannot be said in this format, zstd fails, or `out` does.
+    pub fn begin<W: Write + Seek>(&self, out: W) -> Result<TraceDatWriter<W>, Error> {
+        let mut file = File::begin(out, self.page_size, self.user_long_size)?;
         let sections = [
             (id::HEADER_INFO, "headers", self.header_info()?),
             (id::FTRACE_EVENTS, "ftrace events", self.ftrace_events()?),
@@ -124,23 +151,21 @@ impl TraceDat<'_> {
             id::TRACE_CLOCK,
             &terminated("trace_clock", self.trace_clock.as_bytes())?,
         )?;
-        options.add(
-            id::CPU_COUNT,
-            &to_u32("the number of CPUs", self.cpus.len())?.to_le_bytes(),
-        )?;
-        for cpu in self.cpus {
-            options.add(id::CPU_STAT, &self.cpu_stat(cpu)?)?;
-        }
         for (number, name, content) in sections {
             let offset = file.compressed_section(number, name, &content)?;
             options.add(number, &offset.to_le_bytes())?;
         }
-        let buffer = self.write_buffer(&mut file)?;
-        options.add(id::BUFFER, &buffer)?;
-        // Nothing follows: the offset of the next list of options is 0.
-        options.add(id::OPTIONS, &0_u64.to_le_bytes())?;
-        file.first_options(&options.bytes);
-        Ok(file.finish())
+        let section = file.begin_section(id::BUFFER, "buffer flyrecord", COMPRESSED)?;
+        Ok(TraceDatWriter {
+            file,
+            options,
+            section,
+            clock: terminated("trace_clock", self.clock()?.as_bytes())?,
+            page_size: self.page_size,
+            sub_buffer_size: self.sub_buffer_size,
+            cpus: Vec::new(),
+            chunk: Vec::new(),
+        })
     }
 
     fn header_info(&self) -> Result<Vec<u8>, Error> {
@@ -181,34 +206,6 @@ impl TraceDat<'_> {
         Ok(content)
     }
 
-    /// The statistics with the CPU in front, as trace-cmd prints them.
-    fn cpu_stat(&self, cpu: &TraceDatCpu<'_>) -> Result<Vec<u8>, Error> {
-        let mut text = format!("CPU: {}\n", cpu.data.cpu).into_bytes();
-        text.extend(cpu.stats);
-        terminated("stats", &text)
-    }
-
-    /// Writes all sub-buffers; returns the option that says where they are.
-    fn write_buffer(&self, file: &mut File) -> Result<Vec<u8>, Error> {
-        let section = file.begin_section(id::BUFFER, "buffer flyrecord", COMPRESSED);
-        let mut option = section.offset.to_le_bytes().to_vec();
-        // The name of the instance: none, the top one.
-        option.push(0);
-        option.extend(terminated("trace_clock", self.clock()?.as_bytes())?);
-        option.extend(self.sub_buffer_size.to_le_bytes());
-        option.extend(to_u32("the number of CPUs", self.cpus.len())?.to_le_bytes());
-        for cpu in self.cpus {
-            file.align(self.page_size);
-            let offset = file.offset();
-            file.chunks(&cpu.data.sub_buffers)?;
-            option.extend(cpu.data.cpu.to_le_bytes());
-            option.extend(offset.to_le_bytes());
-            option.extend(file.offset().saturating_sub(offset).to_le_bytes());
-        }
-        file.end_section(&section);
-        Ok(option)
-    }
-
     /// The clock in brackets.
     fn clock(&self) -> Result<&str, Error> {
         self.trace_clock
@@ -219,25 +216,151 @@ impl TraceDat<'_> {
     }
 }
 
+/// A file whose trace is being written.
+#[derive(Debug)]
+pub struct TraceDatWriter<W> {
+    file: File<W>,
+    options: Options,
+    section: Section,
+    clock: Vec<u8>,
+    page_size: u32,
+    sub_buffer_size: u32,
+    cpus: Vec<CpuInFile>,
+    /// Sub-buffers that are to be compressed together.
+    chunk: Vec<u8>,
+}
+
+/// Where the trace of a CPU is.
+#[derive(Debug, Clone, Copy)]
+struct CpuInFile {
+    cpu: u32,
+    offset: u64,
+    end: u64,
+    chunks: u32,
+}
+
+impl<W: Write + Seek> TraceDatWriter<W> {
+    /// The sub-buffers that follow are of this CPU. CPUs come in the order of their numbers, each once.
+    ///
+    /// # Errors
+    /// [`Error::Write`], [`Error::Compress`].
+    pub fn begin_cpu(&mut self, cpu: u32) -> Result<(), Error> {
+        self.end_cpu()?;
+        self.file.align(self.page_size)?;
+        self.cpus.push(CpuInFile {
+            cpu,
+            offset: self.file.at,
+            end: self.file.at,
+            chunks: 0,
+        });
+        Ok(())
+    }
+
+    /// Adds a sub-buffer of the CPU that was begun last; before any was, nothing.
+    ///
+    /// # Errors
+    /// [`Error::SubBufferSize`], [`Error::Write`], [`Error::Compress`].
+    pub fn sub_buffer(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let wanted = usize::try_from(self.sub_buffer_size).unwrap_or(usize::MAX);
+        if bytes.len() != wanted {
+            return Err(Error::SubBufferSize {
+                size: bytes.len(),
+                wanted: self.sub_buffer_size,
+            });
+        }
+        self.chunk.extend_from_slice(bytes);
+        if self.chunk.len() >= wanted.saturating_mul(CHUNK_SUB_BUFFERS) {
+            self.end_chunk()?;
+        }
+        Ok(())
+    }
+
+    /// Adds a CPU's `per_cpu/cpu<N>/stats`, at any time.
+    ///
+    /// # Errors
+    /// [`Error::Nul`], [`Error::TooLarge`].
+    pub fn statistics(&mut self, cpu: u32, stats: &[u8]) -> Result<(), Error> {
+        // With the CPU in front, as trace-cmd prints them.
+        let mut text = format!("CPU: {cpu}\n").into_bytes();
+        text.extend(stats);
+        self.options.add(id::CPU_STAT, &terminated("stats", &text)?)
+    }
+
+    /// Ends the file.
+    ///
+    /// # Errors
+    /// [`Error::Write`], [`Error::Compress`].
+    pub fn finish(mut self) -> Result<W, Error> {
+        self.end_cpu()?;
+        self.file.end_section(&self.section)?;
+        let cpus = to_u32("the number of CPUs", self.cpus.len())?;
+        self.options.add(id::CPU_COUNT, &cpus.to_le_bytes())?;
+        let mut buffer = self.section.offset.to_le_bytes().to_vec();
+        // The name of the instance: none, the top one.
+        buffer.push(0);
+        buffer.extend(&self.clock);
+        buffer.extend(self.sub_buffer_size.to_le_bytes());
+        buffer.extend(cpus.to_le_bytes());
+        for cpu in &self.cpus {
+            buffer.extend(cpu.cpu.to_le_bytes());
+            buffer.extend(cpu.offset.to_le_bytes());
+            buffer.extend(cpu.end.saturating_sub(cpu.offset).to_le_bytes());
+        }
+        self.options.add(id::BUFFER, &buffer)?;
+        // Nothing follows: the offset of the next list of options is 0.
+        self.options.add(id::OPTIONS, &0_u64.to_le_bytes())?;
+        self.file.first_options(&self.options.bytes)?;
+        self.file.finish()
+    }
+
+    fn end_chunk(&mut self) -> Result<(), Error> {
+        let Some(cpu) = self.cpus.last_mut().filter(|_| !self.chunk.is_empty()) else {
+            return Ok(());
+        };
+        if cpu.chunks == 0 {
+            // The number of chunks, put there when it is known.
+            self.file.write(&[0; 4])?;
+        }
+        cpu.chunks = cpu.chunks.saturating_add(1);
+        self.file.compressed("sub-buffers", &self.chunk)?;
+        self.chunk.clear();
+        Ok(())
+    }
+
+    /// A CPU without sub-buffers has nothing at all in the file.
+    fn end_cpu(&mut self) -> Result<(), Error> {
+        self.end_chunk()?;
+        if let Some(cpu) = self.cpus.last_mut().filter(|cpu| cpu.chunks > 0) {
+            cpu.end = self.file.at;
+            self.file.put(cpu.offset, &cpu.chunks.to_le_bytes())?;
+        }
+        Ok(())
+    }
+}
+
 /// The file so far.
-struct File {
-    bytes: Vec<u8>,
+#[derive(Debug)]
+struct File<W> {
+    out: W,
+    /// Bytes written so far.
+    at: u64,
     /// Where the offset of the first options stands.
-    options_at: usize,
+    options_at: u64,
     /// The sections' names, NUL-terminated; a section's header holds its name's offset.
     names: Vec<u8>,
 }
 
 /// A section that is being written.
+#[derive(Debug)]
 struct Section {
     /// Where its header starts in the file.
     offset: u64,
     /// Where its size stands.
-    size_at: usize,
+    size_at: u64,
 }
 
-impl File {
-    fn begin(page_size: u32, user_long_size: u8) -> Self {
+impl<W: Write + Seek> File<W> {
+    fn begin(out: W, page_size: u32, user_long_size: u8) -> Result<Self, Error> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend(b"7\0");
         // 0: little-endian.
@@ -246,57 +369,60 @@ impl File {
         bytes.extend(b"zstd\0");
         bytes.extend(zstd::zstd_safe::version_string().as_bytes());
         bytes.push(0);
-        let options_at = bytes.len();
-        bytes.extend(0_u64.to_le_bytes());
-        Self {
-            bytes,
-            options_at,
+        let mut file = Self {
+            out,
+            at: 0,
+            options_at: 0,
             names: Vec::new(),
-        }
+        };
+        file.write(&bytes)?;
+        file.options_at = file.at;
+        file.write(&0_u64.to_le_bytes())?;
+        Ok(file)
     }
 
-    fn offset(&self) -> u64 {
-        // A `usize` has at most 64 bits on every target there is.
-        self.bytes.len().try_into().unwrap_or(u64::MAX)
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.out.write_all(bytes)?;
+        // A length has at most 64 bits on every target there is.
+        self.at = self
+            .at
+            .saturating_add(bytes.len().try_into().unwrap_or(u64::MAX));
+        Ok(())
     }
 
-    fn put(&mut self, at: usize, value: u64) {
-        if let Some(place) = self
-            .bytes
-            .get_mut(at..)
-            .and_then(|rest| rest.first_chunk_mut())
-        {
-            *place = value.to_le_bytes();
-        }
+    /// Writes into a place that was left for it.
+    fn put(&mut self, at: u64, bytes: &[u8]) -> Result<(), Error> {
+        self.out.seek(SeekFrom::Start(at))?;
+        self.out.write_all(bytes)?;
+        self.out.seek(SeekFrom::Start(self.at))?;
+        Ok(())
     }
 
-    fn align(&mut self, to: u32) {
-        let to = usize::try_from(to).unwrap_or(1).max(1);
-        self.bytes.resize(self.bytes.len().next_multiple_of(to), 0);
+    fn align(&mut self, to: u32) -> Result<(), Error> {
+        let end = self.at.next_multiple_of(u64::from(to.max(1)));
+        let gap = usize::try_from(end.saturating_sub(self.at)).unwrap_or(0);
+        self.write(&vec![0; gap])
     }
 
-    fn begin_section(&mut self, number: u16, name: &str, flags: u16) -> Section {
-        let offset = self.offset();
+    fn begin_section(&mut self, number: u16, name: &str, flags: u16) -> Result<Section, Error> {
+        let offset = self.at;
         // The names are this module's own and few.
         let name_at = u32::try_from(self.names.len()).unwrap_or(0);
         self.names.extend(name.as_bytes());
         self.names.push(0);
-        self.bytes.extend(number.to_le_bytes());
-        self.bytes.extend(flags.to_le_bytes());
-        self.bytes.extend(name_at.to_le_bytes());
-        let size_at = self.bytes.len();
-        self.bytes.extend(0_u64.to_le_bytes());
-        Section { offset, size_at }
+        let mut header = number.to_le_bytes().to_vec();
+        header.extend(flags.to_le_bytes());
+        header.extend(name_at.to_le_bytes());
+        self.write(&header)?;
+        let size_at = self.at;
+        self.write(&0_u64.to_le_bytes())?;
+        Ok(Section { offset, size_at })
     }
 
     /// The size counts what stands behind the header.
-    fn end_section(&mut self, section: &Section) {
-        let size = self
-            .bytes
-            .len()
-            .saturating_sub(section.size_at)
-            .saturating_sub(8);
-        self.put(section.size_at, size.try_into().unwrap_or(u64::MAX));
+    fn end_section(&mut self, section: &Section) -> Result<(), Error> {
+        let size = self.at.saturating_sub(section.size_at).saturating_sub(8);
+        self.put(section.size_at, &size.to_le_bytes())
     }
 
     /// Returns where the section starts.
@@ -306,9 +432,9 @@ impl File {
         name: &'static str,
         content: &[u8],
     ) -> Result<u64, Error> {
-        let section = self.begin_section(number, name, COMPRESSED);
+        let section = self.begin_section(number, name, COMPRESSED)?;
         self.compressed(name, content)?;
-        self.end_section(&section);
+        self.end_section(&section)?;
         Ok(section.offset)
     }
 
@@ -316,46 +442,31 @@ impl File {
     fn compressed(&mut self, what: &'static str, content: &[u8]) -> Result<(), Error> {
         let compressed = zstd::bulk::compress(content, LEVEL)
             .map_err(|source| Error::Compress { what, source })?;
-        self.bytes
-            .extend(to_u32(what, compressed.len())?.to_le_bytes());
-        self.bytes
-            .extend(to_u32(what, content.len())?.to_le_bytes());
-        self.bytes.extend(compressed);
-        Ok(())
+        self.write(&to_u32(what, compressed.len())?.to_le_bytes())?;
+        self.write(&to_u32(what, content.len())?.to_le_bytes())?;
+        self.write(&compressed)
     }
 
-    /// The number of chunks, then each; nothing at all for a CPU without data.
-    fn chunks(&mut self, sub_buffers: &[&[u8]]) -> Result<(), Error> {
-        if sub_buffers.is_empty() {
-            return Ok(());
-        }
-        let chunks = sub_buffers.chunks(CHUNK_SUB_BUFFERS);
-        self.bytes
-            .extend(to_u32("the number of chunks", chunks.len())?.to_le_bytes());
-        for chunk in chunks {
-            self.compressed("sub-buffers", &chunk.concat())?;
-        }
-        Ok(())
-    }
-
-    fn first_options(&mut self, options: &[u8]) {
-        let section = self.begin_section(id::OPTIONS, "options", 0);
-        self.bytes.extend(options);
-        self.end_section(&section);
-        self.put(self.options_at, section.offset);
+    fn first_options(&mut self, options: &[u8]) -> Result<(), Error> {
+        let section = self.begin_section(id::OPTIONS, "options", 0)?;
+        self.write(options)?;
+        self.end_section(&section)?;
+        self.put(self.options_at, &section.offset.to_le_bytes())
     }
 
     /// Adds the names. No option points to them: a reader finds them by walking the sections.
-    fn finish(mut self) -> Vec<u8> {
-        let section = self.begin_section(id::STRINGS, "strings", 0);
-        self.bytes.extend_from_slice(&self.names);
-        self.end_section(&section);
-        self.bytes
+    fn finish(mut self) -> Result<W, Error> {
+        let section = self.begin_section(id::STRINGS, "strings", 0)?;
+        let names = std::mem::take(&mut self.names);
+        self.write(&names)?;
+        self.end_section(&section)?;
+        self.out.flush()?;
+        Ok(self.out)
     }
 }
 
 /// A list of options.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Options {
     bytes: Vec<u8>,
 }

@@ -26,7 +26,7 @@ const KALLSYMS: &[u8] = b"ffffffff81000000 T _text\nffffffff81001000 T end\n\
 const STATS: &[u8] = b"entries: 12\noverrun: 0\n";
 const FUNCTION: u64 = 0xffff_ffff_a000_1004;
 
-fn archive<'a>(formats: &'a Formats, cpus: &'a [TraceDatCpu<'a>]) -> TraceDat<'a> {
+fn archive(formats: &Formats) -> TraceDat<'_> {
     TraceDat {
         page_size: 4096,
         user_long_size: 8,
@@ -40,7 +40,6 @@ fn archive<'a>(formats: &'a Formats, cpus: &'a [TraceDatCpu<'a>]) -> TraceDat<'a
         trace_clock: "[local] global counter\n",
         uname: "Linux guest 7.3.4 x86_64",
         version: "deferinit 0.1.0",
-        cpus,
     }
 }
 
@@ -90,7 +89,7 @@ fn trace_cmd_reports_every_record() {
         .collect();
     let second = [page(1_000_200)];
     let cpus = [cpu(0, &first), cpu(1, &second)];
-    let file = archive(&formats, &cpus).write().expect("all can be said");
+    let file = archive(&formats).write(&cpus).expect("all can be said");
     // -R: raw fields, one line each.
     let report = trace_cmd(&["report", "-R", "-t"], &file);
     let mut lines = report.lines();
@@ -140,7 +139,7 @@ fn trace_cmd_sees_a_real_guests_records_as_we_do() {
         data: region.cpus[0].clone(),
         stats: golden::STATS.as_bytes(),
     }];
-    let file = archive(&formats, &cpus).write().expect("all can be said");
+    let file = archive(&formats).write(&cpus).expect("all can be said");
     let report = trace_cmd(&["report", "-R", "-t"], &file);
     let theirs = report.lines().skip(1).map(|line| {
         let (task, rest) = line.split_once(" [000] ").expect("there is one CPU");
@@ -162,8 +161,8 @@ fn trace_cmd_sees_a_real_guests_records_as_we_do() {
 fn trace_cmd_names_functions() {
     let formats = formats();
     let pages = [page(1_000_000)];
-    let file = archive(&formats, &[cpu(0, &pages)])
-        .write()
+    let file = archive(&formats)
+        .write(&[cpu(0, &pages)])
         .expect("all can be said");
     let report = trace_cmd(&["report"], &file);
     assert!(report.contains("deferred_init"), "{report}");
@@ -174,8 +173,8 @@ fn trace_cmd_names_functions() {
 fn trace_cmd_finds_every_part() {
     let formats = formats();
     let pages = [page(1_000_000)];
-    let file = archive(&formats, &[cpu(0, &pages)])
-        .write()
+    let file = archive(&formats)
+        .write(&[cpu(0, &pages)])
         .expect("all can be said");
     assert!(trace_cmd(&["dump", "--validate"], &file).contains("is a valid trace-cmd file"));
     let events = trace_cmd(&["dump", "--ftrace-events", "--systems"], &file);
@@ -199,8 +198,8 @@ fn trace_cmd_finds_every_part() {
 fn a_cpu_without_data_is_in_the_file() {
     let formats = formats();
     let pages = [page(1_000_000)];
-    let file = archive(&formats, &[cpu(0, &[]), cpu(1, &pages)])
-        .write()
+    let file = archive(&formats)
+        .write(&[cpu(0, &[]), cpu(1, &pages)])
         .expect("all can be said");
     let report = trace_cmd(&["report", "-R"], &file);
     assert_eq!(report.lines().next(), Some("cpus=2"));
@@ -213,8 +212,8 @@ fn sub_buffers_are_kept_verbatim() {
     let pages: Vec<_> = (0..12)
         .map(|number| page(1_000_000 + number * 1_000))
         .collect();
-    let file = archive(&formats, &[cpu(0, &pages)])
-        .write()
+    let file = archive(&formats)
+        .write(&[cpu(0, &pages)])
         .expect("all can be said");
     // The data is page-aligned: the number of chunks, then sizes and bytes of each.
     let u32_at = |at: usize| {
@@ -240,8 +239,8 @@ fn the_same_input_gives_the_same_file() {
     let formats = formats();
     let pages = [page(1_000_000)];
     let write = || {
-        archive(&formats, &[cpu(0, &pages)])
-            .write()
+        archive(&formats)
+            .write(&[cpu(0, &pages)])
             .expect("all can be said")
     };
     assert_eq!(write(), write());
@@ -251,7 +250,7 @@ fn the_same_input_gives_the_same_file() {
 #[test]
 fn all_format_files_are_in_the_file() {
     let formats = formats();
-    let file = archive(&formats, &[]).write().expect("all can be said");
+    let file = archive(&formats).write(&[]).expect("all can be said");
     let events = trace_cmd(&["dump", "--all"], &file);
     for (_, text) in FORMATS {
         let name = text
@@ -268,14 +267,14 @@ fn what_the_format_cannot_say_is_an_error() {
     let formats = formats();
     let nul = TraceDat {
         uname: "Linux\0",
-        ..archive(&formats, &[])
+        ..archive(&formats)
     }
-    .write();
+    .write(&[]);
     assert!(matches!(nul, Err(WriteError::Nul("uname"))), "{nul:?}");
     let clock = TraceDat {
         trace_clock: "local global",
-        ..archive(&formats, &[])
+        ..archive(&formats)
     }
-    .write();
+    .write(&[]);
     assert!(matches!(clock, Err(WriteError::NoClock(_))), "{clock:?}");
 }

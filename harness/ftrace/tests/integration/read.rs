@@ -8,13 +8,13 @@
 )]
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{Cursor, Write as _};
 use std::process::Command;
 
 use deferinit_ftrace::capture::Tally;
 use deferinit_ftrace::page::CpuSubBuffers;
 use deferinit_ftrace::trace_dat::{
-    Compression, ErrorKind, Opening, Text, TraceDat, TraceDatCpu, TraceFile,
+    Compression, ErrorKind, Opening, Selection, Text, TraceDat, TraceDatCpu, TraceFile, rewrite,
 };
 
 use crate::build::{
@@ -67,9 +67,8 @@ fn file() -> Vec<u8> {
         trace_clock: "[local] global counter\n",
         uname: "Linux guest 7.3.4 x86_64",
         version: "deferinit 0.1.0",
-        cpus: &cpus,
     }
-    .write()
+    .write(&cpus)
     .expect("all can be said")
 }
 
@@ -526,6 +525,108 @@ fn a_part_that_claims_to_be_huge_is_refused_before_it_is_read() {
             size: u64::from(u32::MAX),
             limit: 64 << 20,
         }
+    );
+}
+
+/// A new file of these, with the selected records.
+fn rewritten(files: &[&TraceFile<&[u8]>], selection: &Selection) -> Vec<u8> {
+    let first = files[0];
+    let description = TraceDat {
+        page_size: first.page_size(),
+        user_long_size: first.user_long_size(),
+        sub_buffer_size: SUB_BUFFER as u32,
+        header_page: first.header_page().as_bytes(),
+        header_event: first.header_event().as_bytes(),
+        formats: first.formats(),
+        kallsyms: KALLSYMS,
+        printk_formats: b"",
+        saved_cmdlines: b"36 agent\n",
+        trace_clock: "[local]\n",
+        uname: "",
+        version: "",
+    };
+    let mut writer = description
+        .begin(Cursor::new(Vec::new()))
+        .expect("into memory");
+    let sources: Vec<_> = files
+        .iter()
+        .map(|file| (*file, &file.buffers()[0]))
+        .collect();
+    rewrite(&sources, selection, &mut writer).expect("they are alike");
+    writer.finish().expect("into memory").into_inner()
+}
+
+#[test]
+fn parts_by_time_and_cpu_are_the_whole_when_merged() {
+    let bytes = file();
+    let whole = open(&bytes);
+    let wanted = records(&whole).0;
+    let part = |from, to, cpus: Option<u32>| {
+        let cpus = cpus.map(|cpu| [cpu].into());
+        rewritten(&[&whole], &Selection { from, to, cpus })
+    };
+    // The cut goes through the middle of a sub-buffer, between a record at 1,010,100 and one at 1,010,500.
+    let parts = [part(0, 1_010_500, None), part(1_010_500, u64::MAX, None)];
+    let parts: Vec<_> = parts.iter().map(|part| open(part)).collect();
+    let texts: Vec<_> = parts.iter().map(|part| records(part).0).collect();
+    assert_eq!(texts.concat(), wanted);
+    assert!(
+        texts[0].ends_with("1010100 0 36 Print { text: \"deferinit: load\" }\n"),
+        "{}",
+        texts[0]
+    );
+    let merged = rewritten(&[&parts[1], &parts[0]], &Selection::default());
+    assert_eq!(records(&open(&merged)).0, wanted);
+    let parts = [part(0, u64::MAX, Some(1)), part(0, u64::MAX, Some(0))];
+    let parts: Vec<_> = parts.iter().map(|part| open(part)).collect();
+    assert_eq!(records(&parts[0]).0.lines().count(), 3);
+    let merged = rewritten(&[&parts[0], &parts[1]], &Selection::default());
+    assert_eq!(records(&open(&merged)).0, wanted);
+    // An empty part is a whole file.
+    let empty = part(5, 6, None);
+    assert_eq!(
+        records(&open(&empty)),
+        (String::new(), records(&open(&empty)).1)
+    );
+}
+
+#[test]
+fn files_that_are_not_alike_are_not_merged() {
+    let bytes = file();
+    let other = {
+        let mut bytes = bytes.clone();
+        let at = bytes
+            .windows(6)
+            .rposition(|bytes| bytes == b"local\0")
+            .expect("the clock");
+        bytes[at..at + 5].copy_from_slice(b"total");
+        bytes
+    };
+    let (first, second) = (open(&bytes), open(&other));
+    let mut writer = TraceDat {
+        page_size: 4096,
+        user_long_size: 8,
+        sub_buffer_size: SUB_BUFFER as u32,
+        header_page: b"",
+        header_event: b"",
+        formats: first.formats(),
+        kallsyms: b"",
+        printk_formats: b"",
+        saved_cmdlines: b"",
+        trace_clock: "[local]",
+        uname: "",
+        version: "",
+    }
+    .begin(Cursor::new(Vec::new()))
+    .expect("into memory");
+    let sources = [
+        (&first, &first.buffers()[0]),
+        (&second, &second.buffers()[0]),
+    ];
+    let error = rewrite(&sources, &Selection::default(), &mut writer).expect_err("another clock");
+    assert_eq!(
+        error.to_string(),
+        "file 2 has the clock \"total\", the first one \"local\""
     );
 }
 

@@ -302,12 +302,13 @@ impl HistEntry {
             let Some(line) = lines.next() else {
                 return Err(lines.error("the end of an entry: `} NAME: VALUE`", b""));
             };
-            let closing = if line.starts_with(b"}") {
-                Some((&b""[..], line.get(1..).unwrap_or_default()))
-            } else if line.starts_with(b"         ") {
+            let closing = if line.starts_with(b"         ") {
                 None
-            } else {
+            } else if text.is_empty() {
                 rsplit_once(line, b" }")
+            } else {
+                // Behind a stack, the kernel leaves the blank out.
+                rsplit_once(line, b"}")
             };
             match closing {
                 Some((key, values)) => {

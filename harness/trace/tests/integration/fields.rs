@@ -40,9 +40,8 @@ fn raw_report(raw: Raw, trace: &Trace) -> String {
         trace_clock: "[local] global counter\n",
         uname: "Linux guest 7.3.4 x86_64",
         version: "deferinit",
-        cpus: &cpus,
     }
-    .write()
+    .write(&cpus)
     .expect("the capture is whole");
     let folder = tempfile::tempdir().expect("there is room for a file");
     let path = folder.path().join("trace.dat");

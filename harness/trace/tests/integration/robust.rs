@@ -7,11 +7,11 @@ use deferinit_trace::dump::json::{Flushing, JsonLines};
 use deferinit_trace::durations::Scale;
 use deferinit_trace::events::{MOST_OPEN, PairSpec, Pairs, Selection, push_line};
 use deferinit_trace::expression::{Filter, HasSymbols};
+use deferinit_trace::glob;
 use deferinit_trace::texts::function_profile::FunctionProfile;
 use deferinit_trace::texts::hist;
 use deferinit_trace::texts::latency::{self, Latency};
 use deferinit_trace::texts::stack::{self, StackTrace};
-use deferinit_trace::wildcard;
 
 use crate::captures::{self, Trace};
 use crate::{dumps, texts};
@@ -110,7 +110,7 @@ fn no_broken_expression_panics() {
                     });
                 }
             }
-            let _ = wildcard::matches(broken.as_bytes(), text.as_bytes());
+            let _ = glob::matches(broken.as_bytes(), text.as_bytes());
         }
     }
     assert!(usable > 100, "{usable}");

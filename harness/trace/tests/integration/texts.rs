@@ -622,3 +622,102 @@ fn a_stack_trace_that_lacks_a_frame_is_an_error() {
         "{error}"
     );
 }
+
+#[test]
+fn what_stands_between_the_rows_of_a_latency_trace_is_read() {
+    // No capture has these: made by the formats in kernel/trace/trace.c and trace_output.c.
+    let good = String::from_utf8_lossy(text("irqsoff")).into_owned();
+    let row = "  <idle>-0         0d.s1. 4003us : handle_softirqs\n";
+    let with = |lines: &str| {
+        let text = good.replacen(row, &format!("{lines}{row}"), 1);
+        assert_ne!(text, good);
+        match Latency::parse(text.as_bytes()) {
+            Ok(Latency::Sample(sample)) => *sample,
+            other => panic!("{lines}: {other:?}"),
+        }
+    };
+    let lost = with("CPU:0 [LOST 12 EVENTS]\nCPU:1 [LOST EVENTS]\n").lost;
+    assert_eq!((lost.marks, lost.events), (2, 12));
+    assert_eq!(
+        with("##### CPU 1 buffer started ####\n").rows.len(),
+        sample("irqsoff").rows.len()
+    );
+    let marker = with(" my-prog-12345678 7dNh4. 4001us!: tracing_mark_write: one\ntwo\n");
+    assert_eq!(
+        (
+            marker.rows[1].comm.as_str(),
+            marker.rows[1].pid,
+            marker.rows[1].cpu
+        ),
+        ("my-prog", 12_345_678, 7)
+    );
+    assert_eq!(
+        marker.rows[1].event,
+        RowEvent::Other {
+            text: "tracing_mark_write: one\ntwo".to_owned()
+        }
+    );
+    let counter = with("  <idle>-0         0d..1.    9: schedule <-do_idle\n");
+    assert_eq!(
+        counter.rows[1].at, 9,
+        "a clock that does not count nanoseconds has no unit"
+    );
+    assert_eq!(
+        Latency::parse(good.replace(" => __irq_exit_rcu", " =>__irq").as_bytes())
+            .expect_err("that is no frame")
+            .line,
+        26
+    );
+}
+
+#[test]
+fn what_no_capture_has_of_histograms_is_read() {
+    // Made by the formats in kernel/trace/trace_events_hist.c.
+    let made = |keys: &str, entry: &str| {
+        let text = format!(
+            "# event histogram\n#\n# trigger info: hist:keys={keys}:vals=hitcount,len.hex:sort=hitcount:size=2048 if pid:x == 1 [active]\n#\n\n\
+             {entry}\nSnapshot taken (see tracing/snapshot).  Details:\n\ttriggering value {{ onmax($x) }}:         12\t\
+             triggered by event with key: {{ pid:          1 }}\n\nTotals:\n    Hits: 1\n    Entries: 1\n    Dropped: 0\n"
+        );
+        hist::parse(text.as_bytes())
+            .unwrap_or_else(|error| panic!("{text}: {error}"))
+            .remove(0)
+    };
+    let call = made(
+        "id.syscall",
+        "{ id: sys_openat                    [257] } hitcount:          1  len:         ff\n",
+    );
+    assert_eq!(
+        *key(&call, 0, 0),
+        Key::Syscall {
+            name: "sys_openat".to_owned(),
+            number: 257
+        }
+    );
+    assert_eq!(
+        call.entries[0].values[1],
+        ("len".to_owned(), HistValue::Sum { value: 255 })
+    );
+    assert!(call.snapshot.is_some_and(|text| text.contains("onmax($x)")));
+    let stack = made(
+        "st.stacktrace,pid",
+        "{ st.stacktrace         schedule+0x10/0x20\n         do_idle+0x1/0x2\n, pid:          7} hitcount:          1\n",
+    );
+    assert_eq!(
+        *key(&stack, 0, 0),
+        Key::Stack {
+            frames: vec![
+                "schedule+0x10/0x20".to_owned(),
+                "do_idle+0x1/0x2".to_owned()
+            ]
+        }
+    );
+    let error = made(
+        "pid",
+        "{ pid:          1 } hitcount:          1  len (%):[ERROR]\n",
+    );
+    assert_eq!(
+        error.entries[0].values[1],
+        ("len".to_owned(), HistValue::Percent { value: None })
+    );
+}

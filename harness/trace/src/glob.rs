@@ -1,11 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Matches texts against the kernel's wildcards.
+//! Matches texts against the kernel's wildcards, as ftrace's filters have them.
 //!
 //! In: a pattern of `*` (any text), `?` (any character), `[a-z]`, `[!a-z]` (one character of a class, or none of it) and
 //! `\` (the next character as it is); a text, as bytes. Out: whether all of the text matches.
 //! An unclosed class is the character `[`. It takes no more than pattern times text steps, and does not recurse.
 //! Source: `glob_match` in `lib/glob.c`, Linux 7.3.
+
+/// A pattern for names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Glob {
+    pattern: String,
+}
+
+impl Glob {
+    /// Reads a pattern; every text is one.
+    #[must_use]
+    pub fn new(pattern: &str) -> Self {
+        Self {
+            pattern: pattern.to_owned(),
+        }
+    }
+
+    /// Whether all of a name matches.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        matches(self.pattern.as_bytes(), name.as_bytes())
+    }
+}
 
 /// Whether all of `text` matches `pattern`.
 #[must_use]
@@ -128,5 +150,53 @@ mod tests {
             "*a*a*a*b".as_bytes(),
             "a".repeat(100_000).as_bytes()
         ));
+    }
+
+    #[track_caller]
+    fn check(pattern: &str, matching: &[&str], others: &[&str]) {
+        let glob = Glob::new(pattern);
+        for name in matching {
+            assert!(glob.matches(name), "{pattern} matches {name}");
+        }
+        for name in others {
+            assert!(!glob.matches(name), "{pattern} does not match {name}");
+        }
+    }
+
+    #[test]
+    fn patterns_match_whole_names() {
+        check(
+            "schedule",
+            &["schedule"],
+            &["schedule_idle", "__schedule", ""],
+        );
+        check("*", &["", "x"], &[]);
+        check(
+            "deferred_*",
+            &["deferred_", "deferred_init"],
+            &["deferre", "x_deferred_"],
+        );
+        check("*_init*", &["_init", "a_init", "a_in_init_b"], &["a_ini"]);
+        check("a?c", &["abc", "a?c"], &["ac", "abbc"]);
+        check("a**b", &["ab", "a--b"], &["a"]);
+        check("*abab", &["ababab", "aabab"], &["ababa"]);
+        check("[a-c]x[!0-9]", &["ax_", "cxx"], &["dx_", "ax1", "ax"]);
+        check("[]x]", &["]", "x"], &["[", "y"]);
+        check("a[b", &["a[b"], &["ab"]);
+        check(
+            "test::{closure#?}",
+            &["test::{closure#0}"],
+            &["test::{closure}"],
+        );
+        check(r"\*", &["*"], &["x", r"\*"]);
+        check("", &[""], &["x"]);
+        check("é*", &["état"], &["etat"]);
+    }
+
+    #[test]
+    fn a_pattern_of_many_stars_ends() {
+        let glob = Glob::new(&"*a".repeat(50));
+        assert!(!glob.matches(&"a".repeat(49)));
+        assert!(glob.matches(&"a".repeat(5000)));
     }
 }

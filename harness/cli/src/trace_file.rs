@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Opens a trace for the commands that analyse one: a trace.dat file, or a run's folder.
+//!
+//! In: what the user named. Out: its records, whose sub-buffers are read and decompressed in threads of their own while
+//! the caller goes through them.
+
+use std::fs::{self, File};
+use std::io;
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread;
+
+use anyhow::{Context, anyhow};
+use deferinit_ftrace::capture::{BlockError, Blocks, Records, Tally};
+use deferinit_ftrace::record::Record;
+use deferinit_ftrace::saved_cmdlines::SavedCmdlines;
+use deferinit_ftrace::symbols::Symbols;
+use deferinit_ftrace::trace_dat::{Buffer, CpuBlocks, Opening, Source, TraceFile};
+
+use crate::exit::{Failure, complain};
+use crate::trace_args::{Input, Window};
+
+/// Where the trace is in a run's folder.
+const IN_RUN: &str = "trace/trace.dat";
+
+/// Blocks that are decompressed ahead, for each CPU.
+const AHEAD: usize = 3;
+
+/// A file with a thread and buffers for each CPU takes too much memory beyond so many.
+const THREADS: usize = 16;
+
+/// A trace that is open.
+pub(crate) struct Trace {
+    pub(crate) path: PathBuf,
+    pub(crate) file: TraceFile<Arc<TraceSource>>,
+    pub(crate) buffer: Buffer,
+    pub(crate) is_lenient: bool,
+}
+
+/// One record on the way.
+pub(crate) struct Step<'a> {
+    pub(crate) record: Record<'a>,
+    /// The one behind it on the same CPU.
+    pub(crate) following: Option<Record<'a>>,
+    /// Whether records of its CPU were lost before it.
+    pub(crate) follows_loss: bool,
+}
+
+impl Window {
+    /// Its times in a trace that starts at `start`.
+    pub(crate) fn bounds(&self, start: u64) -> (u64, u64) {
+        (
+            self.from.map_or(0, |time| time.in_trace(start)),
+            self.to.map_or(u64::MAX, |time| time.in_trace(start)),
+        )
+    }
+}
+
+/// A file that is read at offsets.
+#[derive(Debug)]
+pub(crate) struct TraceSource {
+    file: File,
+    size: u64,
+}
+
+/// The blocks of one CPU.
+pub(crate) enum AheadBlocks {
+    /// Decompressed ahead, in a thread.
+    Thread {
+        filled: Receiver<Result<Vec<u8>, BlockError>>,
+        emptied: Sender<Vec<u8>>,
+    },
+    /// Read when they are needed.
+    Direct(Box<CpuBlocks<Arc<TraceSource>>>),
+}
+
+impl Source for TraceSource {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        self.file.read_at(into, offset)
+    }
+}
+
+impl Blocks for AheadBlocks {
+    fn next_block(&mut self, block: &mut Vec<u8>) -> Result<bool, BlockError> {
+        match self {
+            Self::Direct(blocks) => blocks.next_block(block),
+            Self::Thread { filled, emptied } => {
+                let Ok(next) = filled.recv() else {
+                    return Ok(false);
+                };
+                // A thread that has ended needs no more.
+                drop(emptied.send(std::mem::replace(block, next?)));
+                Ok(true)
+            }
+        }
+    }
+}
+
+impl AheadBlocks {
+    /// Starts reading; directly where there can be no thread.
+    fn start(mut blocks: CpuBlocks<Arc<TraceSource>>, spare: CpuBlocks<Arc<TraceSource>>) -> Self {
+        let (fill, filled) = sync_channel(AHEAD);
+        let (emptied, empty) = channel();
+        let started = thread::Builder::new()
+            .name("decompress".to_owned())
+            .spawn(move || read_ahead(&mut blocks, &fill, &empty));
+        match started {
+            Ok(_) => Self::Thread { filled, emptied },
+            Err(_) => Self::Direct(Box::new(spare)),
+        }
+    }
+}
+
+/// Reads until the end, an error, or until nobody wants more.
+fn read_ahead(
+    blocks: &mut impl Blocks,
+    fill: &SyncSender<Result<Vec<u8>, BlockError>>,
+    empty: &Receiver<Vec<u8>>,
+) {
+    loop {
+        let mut block = empty.try_recv().unwrap_or_default();
+        let next = match blocks.next_block(&mut block) {
+            Ok(true) => Ok(block),
+            Ok(false) => return,
+            Err(error) => Err(error),
+        };
+        let is_last = next.is_err();
+        if fill.send(next).is_err() || is_last {
+            return;
+        }
+    }
+}
+
+impl Trace {
+    /// Opens what the user named.
+    ///
+    /// # Errors
+    /// There is no trace, or it cannot be read.
+    pub(crate) fn open(input: &Input) -> Result<Self, Failure> {
+        Self::open_path(&input.trace, input.instance.as_deref(), input.lenient)
+    }
+
+    /// The same, for a path.
+    pub(crate) fn open_path(
+        path: &Path,
+        instance: Option<&str>,
+        is_lenient: bool,
+    ) -> Result<Self, Failure> {
+        let path = find(path)?;
+        let shown = path.display().to_string();
+        let source = TraceSource::open(&path)
+            .with_context(|| format!("cannot read {shown}"))
+            .map_err(Failure::trace)?;
+        let opening = if is_lenient {
+            Opening::Lenient
+        } else {
+            Opening::Strict
+        };
+        let file = TraceFile::open(Arc::new(source), opening)
+            .map_err(|error| Failure::trace(anyhow!("{shown}: {error}")))?;
+        for notice in file.notices() {
+            complain(&format!("warning: {shown}: {notice}"));
+        }
+        let buffer = choose(&file, instance)
+            .map_err(|message| Failure::usage(anyhow!("{shown}: {message}")))?;
+        Ok(Self {
+            path,
+            file,
+            buffer,
+            is_lenient,
+        })
+    }
+
+    /// Its records, from the first one on.
+    pub(crate) fn records(&self) -> Records<'_, AheadBlocks> {
+        self.records_of(&self.buffer)
+    }
+
+    /// Those of these CPUs only, if the window names some.
+    pub(crate) fn records_in(&self, window: &Window) -> Records<'_, AheadBlocks> {
+        let mut buffer = self.buffer.clone();
+        if let Some(cpus) = &window.cpu {
+            buffer.cpus.retain(|section| cpus.0.contains(&section.cpu));
+        }
+        self.records_of(&buffer)
+    }
+
+    fn records_of(&self, buffer: &Buffer) -> Records<'_, AheadBlocks> {
+        let source = self.file.source();
+        let is_parallel = (2..=THREADS).contains(&buffer.cpus.len());
+        let cpus: Vec<_> = buffer
+            .cpus
+            .iter()
+            .map(|section| {
+                let blocks = || self.file.blocks(Arc::clone(source), buffer, section);
+                let ahead = if is_parallel || buffer.cpus.len() == 1 {
+                    AheadBlocks::start(blocks(), blocks())
+                } else {
+                    AheadBlocks::Direct(Box::new(blocks()))
+                };
+                (section.cpu, ahead)
+            })
+            .collect();
+        Records::new(
+            self.file.formats(),
+            &self.file.layout(buffer),
+            self.file.clock(),
+            cpus,
+        )
+    }
+
+    /// The symbols of its kernel; none if the file has none.
+    ///
+    /// # Errors
+    /// They cannot be read; leniently, that is a warning.
+    pub(crate) fn symbols(&self) -> Result<Symbols, Failure> {
+        match self.file.symbols() {
+            Ok(symbols) => Ok(symbols.unwrap_or_default()),
+            Err(error) => self
+                .damaged(&error.to_string())
+                .map(|()| Symbols::default()),
+        }
+    }
+
+    /// The names of its tasks.
+    ///
+    /// # Errors
+    /// They cannot be read; leniently, that is a warning.
+    pub(crate) fn tasks(&self) -> Result<SavedCmdlines, Failure> {
+        self.file.saved_cmdlines().or_else(|error| {
+            self.damaged(&error.to_string())
+                .map(|()| SavedCmdlines::default())
+        })
+    }
+
+    /// Goes through the records of a window, until `visit` has seen enough. Strictly, it ends at the first damage.
+    ///
+    /// # Errors
+    /// What `visit` says.
+    pub(crate) fn each(
+        &self,
+        window: &Window,
+        mut visit: impl FnMut(&Step<'_>) -> Result<ControlFlow<()>, Failure>,
+    ) -> Result<Tally, Failure> {
+        let mut records = self.records_in(window);
+        let mut bounds = None;
+        while records.advance() {
+            if records.damages() > 0 && !self.is_lenient {
+                break;
+            }
+            let Some(record) = records.head() else {
+                continue;
+            };
+            let (from, to) = *bounds.get_or_insert_with(|| window.bounds(record.timestamp_ns));
+            if record.timestamp_ns < from {
+                continue;
+            }
+            if record.timestamp_ns >= to {
+                break;
+            }
+            let step = Step {
+                record,
+                following: records.following(),
+                follows_loss: records.follows_loss(),
+            };
+            if visit(&step)?.is_break() {
+                break;
+            }
+        }
+        // Not what is left: the reader wants no more of it.
+        Ok(records.tally())
+    }
+
+    /// What to make of damage that was found on the way: the exit code, or the failure.
+    pub(crate) fn outcome(&self, tally: &Tally) -> Result<u8, Failure> {
+        let Some(first) = tally.damage.first() else {
+            return Ok(if self.file.notices().is_empty() {
+                crate::exit::PASSED
+            } else {
+                crate::exit::TRACE
+            });
+        };
+        let more = match tally.damages {
+            0 | 1 => String::new(),
+            damages => format!(" (and {} more)", damages.saturating_sub(1)),
+        };
+        self.damaged(&format!("{first}{more}"))?;
+        Ok(crate::exit::TRACE)
+    }
+
+    /// An error, or a warning if the user wants to go on.
+    pub(crate) fn damaged(&self, what: &str) -> Result<(), Failure> {
+        let message = format!("{}: {what}", self.path.display());
+        if self.is_lenient {
+            complain(&format!("warning: {message}"));
+            return Ok(());
+        }
+        Err(Failure::trace(anyhow!("{message}")).advise("--lenient goes on with what can be read"))
+    }
+}
+
+impl TraceSource {
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let size = file.metadata()?.len();
+        Ok(Self { file, size })
+    }
+}
+
+/// The trace.dat that a path means.
+fn find(path: &Path) -> Result<PathBuf, Failure> {
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let direct = path.join(IN_RUN);
+    if direct.is_file() {
+        return Ok(direct);
+    }
+    let mut found = Vec::new();
+    search(path, &mut found)
+        .with_context(|| format!("cannot look for a trace in {}", path.display()))
+        .map_err(Failure::trace)?;
+    found.sort();
+    match found.as_slice() {
+        [one] => Ok(one.join(IN_RUN)),
+        [] => Err(Failure::usage(anyhow!(
+            "{} holds no run with a trace: there is no {IN_RUN} in it or below",
+            path.display()
+        ))),
+        [first, ..] => Err(Failure::usage(anyhow!(
+            "{} holds {} runs with a trace; name one of them, as {}",
+            path.display(),
+            found.len(),
+            first.display()
+        ))),
+    }
+}
+
+/// The folders with a trace below `folder`.
+fn search(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        // Links are not followed: they could lead back.
+        if entry.file_type()?.is_dir() {
+            if entry.path().join(IN_RUN).is_file() {
+                found.push(entry.path());
+            } else {
+                search(&entry.path(), found)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The instance that the user means: the one named, or the first one with records.
+fn choose(file: &TraceFile<Arc<TraceSource>>, name: Option<&str>) -> Result<Buffer, String> {
+    let buffers = file.buffers();
+    let Some(name) = name else {
+        return buffers
+            .iter()
+            .find(|buffer| buffer.cpus.iter().any(|cpu| cpu.size > 0))
+            .or(buffers.first())
+            .cloned()
+            .ok_or_else(|| "there is no trace in it".to_owned());
+    };
+    buffers
+        .iter()
+        .find(|buffer| buffer.name == name)
+        .cloned()
+        .ok_or_else(|| {
+            let names: Vec<_> = buffers
+                .iter()
+                .map(|buffer| format!("{:?}", buffer.name))
+                .collect();
+            format!(
+                "there is no instance {name:?} in it, but {}",
+                names.join(", ")
+            )
+        })
+}
