@@ -110,7 +110,8 @@ fn of_evidence(scenario: &Scenario, timeline: &Timeline) -> Option<Verdict> {
     }
     let reason = difference_from_plan(scenario, timeline)
         .map(|difference| Reason::OtherPlan { difference })
-        .or_else(|| past_deadline(timeline))?;
+        .or_else(|| past_deadline(timeline))
+        .or_else(|| stopped(scenario, timeline))?;
     Some(Verdict::Unresolved(reason))
 }
 
@@ -124,6 +125,32 @@ fn past_deadline(timeline: &Timeline) -> Option<Reason> {
     let phase = timeline.phases.iter().find(late)?;
     Some(Reason::GuestDeadline {
         waiting_for: format!("the items of phase {}", phase.name),
+    })
+}
+
+/// A recording that was stopped within a phase, though nothing in the scenario stops it.
+fn stopped(scenario: &Scenario, timeline: &Timeline) -> Option<Reason> {
+    let triggers = scenario
+        .trace
+        .events
+        .iter()
+        .flat_map(|event| &event.triggers);
+    let mut triggers = triggers.chain(&scenario.trace.function_triggers);
+    if triggers.any(|trigger| trigger.contains("traceoff")) {
+        return None;
+    }
+    let is_stopped = |phase: &&PhaseSpan| {
+        let command = phase.command.as_ref();
+        let by_itself = scenario
+            .phase(&phase.name)
+            .and_then(|phase| phase.command.as_ref())
+            .is_some_and(|script| script.contains("tracing_on"));
+        command.is_some_and(|command| command.is_stopped) && !by_itself
+    };
+    let phase = timeline.phases.iter().find(is_stopped)?;
+    let problem = format!("recording was stopped within phase {}", phase.name);
+    Some(Reason::TraceNotWhole {
+        problems: vec![problem],
     })
 }
 
@@ -155,6 +182,14 @@ fn difference_from_plan(scenario: &Scenario, timeline: &Timeline) -> Option<Stri
 fn phase_difference(planned: &Phase, ran: &PhaseSpan) -> Option<String> {
     let name = &planned.name;
     let workload = &planned.workload;
+    if planned.command.is_some() != ran.command.is_some() {
+        let has = |command: bool| if command { "a command" } else { "a workload" };
+        return Some(format!(
+            "phase {name} has {}, but {} ran",
+            has(planned.command.is_some()),
+            has(ran.command.is_some())
+        ));
+    }
     if planned.rounds.is_some() != ran.rounds.is_some() {
         let has = |rounds: bool| if rounds { "rounds" } else { "one load" };
         return Some(format!(
@@ -243,7 +278,12 @@ fn of_checks(scenario: &Scenario, own: &[CheckResult], wanted: &[CheckResult]) -
     // That each round loads, does its work and unloads is what they are for, whatever else is expected.
     let has_rounds = scenario.phases.iter().any(|phase| phase.rounds.is_some());
     let is_so = |reason| checks().any(|check| check.not_judged == Some(reason));
-    if is_so(NotJudged::NoLeakScan) {
+    if let Some(check) = checks().find(|check| check.not_judged == Some(NotJudged::Unanswered)) {
+        Verdict::Unresolved(Reason::Unanswered {
+            check: check.name.clone(),
+            why: check.measured.clone(),
+        })
+    } else if is_so(NotJudged::NoLeakScan) {
         Verdict::Unresolved(Reason::NoLeakScan)
     } else if is_so(NotJudged::LogCut) {
         Verdict::Unresolved(Reason::LogCut)

@@ -23,10 +23,12 @@ mod evidence;
 mod items;
 mod judge;
 mod measure;
+mod queries;
 mod sample;
 mod text;
 mod verdict;
 
 pub use judge::{Judged, judge};
 pub use measure::measure;
+pub use queries::queries;
 pub use verdict::{CheckResult, Judgement, NotJudged, Reason, Verdict, Violation};

@@ -121,6 +121,10 @@ pub enum NotJudged {
     NoLeakScan,
     /// It is about the kernel log, and the part that is there does not decide it.
     LogCut,
+    /// It is about the size of stacks, which checks in this kernel's code make larger.
+    Instrumented,
+    /// What it is about is not there, or not whole: an answer of the trace, a report of the kernel, an output.
+    Unanswered,
 }
 
 impl fmt::Display for NotJudged {
@@ -130,6 +134,8 @@ impl fmt::Display for NotJudged {
             Self::Quarantine => "this kernel keeps memory that is freed",
             Self::NoLeakScan => "no kmemleak scan was made",
             Self::LogCut => "the kernel log is not whole",
+            Self::Instrumented => "this kernel's checks make stacks larger",
+            Self::Unanswered => "what it is about is missing",
         })
     }
 }
@@ -179,6 +185,13 @@ pub enum Reason {
         /// The first ones, in one line each.
         first: Vec<String>,
     },
+    /// What an expectation is about is missing, so that it cannot be judged.
+    Unanswered {
+        /// The check's name.
+        check: String,
+        /// What is missing.
+        why: String,
+    },
     /// The timeline is not that of the scenario.
     OtherPlan {
         /// The first difference.
@@ -226,6 +239,7 @@ impl fmt::Display for Reason {
                 let total = usize::try_from(*total).unwrap_or(usize::MAX);
                 write_first(f, "the records contradict each other", first, total)
             }
+            Self::Unanswered { check, why } => write!(f, "{check} cannot be judged: {why}"),
             Self::OtherPlan { difference } => {
                 write!(f, "the run is not that of the scenario: {difference}")
             }

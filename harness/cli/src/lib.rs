@@ -19,6 +19,7 @@ mod prepare;
 mod project;
 mod repetitions;
 mod scenarios;
+mod show;
 mod stdout;
 mod trace_file;
 mod trace_time;

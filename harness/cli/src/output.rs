@@ -23,6 +23,9 @@ pub(crate) fn initramfs_of(load: Load) -> &'static str {
     }
 }
 
+/// The one of scenarios with commands, beside it.
+pub(crate) const INITRAMFS_WITH_SHELL: &str = "initramfs-with-shell.cpio";
+
 /// The folder of one invocation. Unless it is kept, it is as it was before when this is dropped, so
 /// that the same command can be given again.
 #[derive(Debug)]
@@ -65,6 +68,7 @@ impl Drop for Output {
         // What cannot be removed is in nobody's way but that of a retry, which says so.
         for load in [Load::Module, Load::BuiltIn] {
             drop(fs::remove_file(self.folder.join(initramfs_of(load))));
+            drop(fs::remove_file(self.folder.join(INITRAMFS_WITH_SHELL)));
         }
         if self.is_new {
             drop(fs::remove_dir(&self.folder));

@@ -15,15 +15,15 @@ use anyhow::{Context, Result};
 use deferinit_check::{Verdict, judge};
 use deferinit_ftrace::capture::Tally;
 use deferinit_ftrace::stats::Stats;
-use deferinit_host::{Outcome, Request};
-use deferinit_protocol::Plan;
+use deferinit_host::{Outcome, Request, add_boot_config};
+use deferinit_protocol::{CommandEnd, Plan};
 use deferinit_report::{FunctionFigures, Repetition, RunResult, guest_nanoseconds};
 use deferinit_scenario::{Bytes, Clock, Scenario};
-use deferinit_timeline::{Assembly, Ending, Run, Timeline, join};
+use deferinit_timeline::{Assembly, CommandHow, Ending, Reading, Run, Timeline, join};
 use serde::Serialize;
 
 use crate::prepare::{Prepared, ReadyMachine};
-use crate::repetitions;
+use crate::{repetitions, show};
 use trace::Decoded;
 
 /// How many lines of the console a report shows.
@@ -209,7 +209,7 @@ pub(crate) fn record(recording: &Recording<'_>, folder: &Path) -> Result<Recorde
         }
         let tally = decoded.capture.as_ref().map(|capture| {
             let mut records = capture.records();
-            while records.advance() {}
+            while records.next_record().is_some() {}
             records.finish()
         });
         let tally = tally.unwrap_or_default();
@@ -264,8 +264,8 @@ fn run_boot(job: &Job<'_>, boot: &Boot<'_>) -> Result<Left> {
         memory: Some(machine.memory(scenario, prepared.needs)),
         trace_buffer: scenario.trace.buffer,
         kernel: &prepared.kernel,
-        initramfs: &prepared.initramfs,
-        command_line: &scenario.machine.command_line,
+        initramfs: &initramfs(scenario, prepared, folder)?,
+        command_line: &command_line(scenario),
         plan: &plan,
         wall_deadline: None,
         folder,
@@ -273,10 +273,11 @@ fn run_boot(job: &Job<'_>, boot: &Boot<'_>) -> Result<Left> {
     })?;
     let files = trace::Files::read(&folder.join("trace"))?;
     let decoded = trace::decode(prepared, &outcome, &files)?;
-    let timeline = timeline(&outcome, &files, &decoded, boot.phase());
+    let timeline = timeline(scenario, &outcome, &files, &decoded, boot.phase());
     if let Some(trace_dat) = &decoded.trace_dat {
         write(&trace_dat_of(folder), trace_dat)?;
     }
+    show::write(scenario, folder)?;
     let trace_sha256 = decoded.sha256.clone();
     Ok(Left {
         timeline,
@@ -285,12 +286,49 @@ fn run_boot(job: &Job<'_>, boot: &Boot<'_>) -> Result<Left> {
     })
 }
 
+/// The initramfs of a scenario: with a shell if it has commands, and with its boot config, if it has one, behind it.
+fn initramfs(scenario: &Scenario, prepared: &Prepared, folder: &Path) -> Result<PathBuf> {
+    let with_shell = prepared.initramfs_with_shell.as_ref();
+    let path = with_shell
+        .filter(|_| scenario.has_command())
+        .unwrap_or(&prepared.initramfs);
+    let lines = &scenario.machine.boot_config;
+    if lines.is_empty() {
+        return Ok(path.clone());
+    }
+    let mut archive = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    add_boot_config(&mut archive, &(lines.join("\n") + "\n"))?;
+    let folder = folder
+        .canonicalize()
+        .with_context(|| format!("cannot find {}", folder.display()))?;
+    let own = folder.join("initramfs.cpio");
+    write(&own, &archive)?;
+    Ok(own)
+}
+
+/// The kernel looks for a boot config only if it is told so.
+fn command_line(scenario: &Scenario) -> Vec<String> {
+    let mut words = scenario.machine.command_line.clone();
+    if !scenario.machine.boot_config.is_empty() {
+        words.push("bootconfig".to_owned());
+    }
+    words
+}
+
 fn timeline(
+    scenario: &Scenario,
     outcome: &Outcome,
     files: &trace::Files,
     decoded: &Decoded<'_>,
     boot: Option<&str>,
 ) -> Timeline {
+    let received = &outcome.received;
+    let commands: Vec<_> = received
+        .commands
+        .iter()
+        .map(|command| (command.phase.clone(), command_how(command.end)))
+        .collect();
+    let cut: Vec<String> = received.cut.iter().map(|(path, _)| path.clone()).collect();
     let run = Run {
         ending: ending(&outcome.ending, decoded.damage.as_deref()),
         trace_clock: &files.trace_clock,
@@ -300,10 +338,32 @@ fn timeline(
         kmemleak: files.kmemleak.as_deref(),
         results: &files.results,
         rounds: &files.rounds,
+        commands: &commands,
+        outputs: &files.outputs,
+        reports: &files.reports,
+        cut: &cut,
+    };
+    let wanted = &scenario.trace;
+    if wanted.tracer.is_latency() {
+        return deferinit_timeline::build_without_records(&decoded.symbols, run);
+    }
+    let reading = Reading {
+        symbols: &decoded.symbols,
+        tasks: &decoded.tasks,
+        boot,
+        queries: &deferinit_check::queries(scenario),
+        has_exits_only: wanted.has_calls() && wanted.threshold.is_some(),
     };
     match &decoded.capture {
-        Some(capture) => deferinit_timeline::build(capture, &decoded.symbols, boot, run),
+        Some(capture) => deferinit_timeline::build(capture, &reading, run),
         None => Assembly::new(&decoded.symbols).finish(&Tally::default(), run),
+    }
+}
+
+fn command_how(end: CommandEnd) -> CommandHow {
+    match end {
+        CommandEnd::Exited(status) => CommandHow::Exited(status),
+        CommandEnd::Signalled(signal) => CommandHow::Signalled(signal),
     }
 }
 

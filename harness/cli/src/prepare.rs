@@ -26,7 +26,7 @@ use crate::args::KernelChoice;
 use crate::exit::Failure;
 use crate::guest_files::AddedFile;
 use crate::insmod::{self, ExtraModule};
-use crate::output::initramfs_of;
+use crate::output::{INITRAMFS_WITH_SHELL, initramfs_of};
 use crate::project::Project;
 
 /// The modules that go into the guest, without `.ko`, unless they are built in: the workload, and the owner of its
@@ -55,6 +55,9 @@ pub(crate) struct Prepared {
     pub(crate) modules: BTreeMap<String, Vec<u8>>,
     /// The initramfs.
     pub(crate) initramfs: PathBuf,
+    /// The same with a shell, for scenarios with commands; none if there are none. Others do without: what an initramfs
+    /// holds takes memory and boot time, and so is in every trace.
+    pub(crate) initramfs_with_shell: Option<PathBuf>,
     /// What this kernel needs of a machine.
     pub(crate) needs: Needs,
 }
@@ -117,6 +120,8 @@ pub(crate) struct Contents {
     pub(crate) insmod: Vec<ExtraModule>,
     /// Programs and files of the host.
     pub(crate) files: Vec<AddedFile>,
+    /// The shell of scenarios that have commands.
+    pub(crate) shell: Vec<AddedFile>,
     /// What the kernel is to read before it boots.
     pub(crate) boot_config: Option<String>,
 }
@@ -128,6 +133,7 @@ impl Contents {
             workload: Some(load),
             insmod,
             files: Vec::new(),
+            shell: Vec::new(),
             boot_config: None,
         }
     }
@@ -256,6 +262,7 @@ pub(crate) fn prepare(
         workload,
         insmod,
         files: added,
+        shell,
         boot_config,
     } = guest;
     let load = workload.unwrap_or(Load::Module);
@@ -306,12 +313,8 @@ pub(crate) fn prepare(
             is_program: false,
         })
     });
-    let added_to_guest = added.iter().map(|file| GuestFile {
-        path: &file.path,
-        content: &file.content,
-        is_program: file.is_program,
-    });
-    let files: Vec<GuestFile<'_>> = modules_of_guest.chain(added_to_guest).collect();
+    let added_to_guest = added.iter().map(in_guest);
+    let mut files: Vec<GuestFile<'_>> = modules_of_guest.chain(added_to_guest).collect();
     let mut archive = initramfs(&agent, &files).map_err(Failure::setup)?;
     if let Some(config) = boot_config {
         add_boot_config(&mut archive, &config).map_err(Failure::usage)?;
@@ -320,10 +323,21 @@ pub(crate) fn prepare(
     let out = fs::canonicalize(out)
         .with_context(|| format!("cannot find {}", out.display()))
         .map_err(Failure::setup)?;
-    let initramfs = out.join(initramfs_of(load));
-    fs::write(&initramfs, archive)
-        .with_context(|| format!("cannot write {}", initramfs.display()))
-        .map_err(Failure::setup)?;
+    let keep = |name: &str, archive: &[u8]| {
+        let path = out.join(name);
+        fs::write(&path, archive)
+            .with_context(|| format!("cannot write {}", path.display()))
+            .map_err(Failure::setup)?;
+        Ok::<PathBuf, Failure>(path)
+    };
+    let path = keep(initramfs_of(load), &archive)?;
+    let initramfs_with_shell = if shell.is_empty() {
+        None
+    } else {
+        files.extend(shell.iter().map(in_guest));
+        let archive = initramfs(&agent, &files).map_err(Failure::setup)?;
+        Some(keep(INITRAMFS_WITH_SHELL, &archive)?)
+    };
 
     let needs = Needs::of(&kernel.info, &kbuild.kernels);
     let system_map = read(&kernel.build_dir.join("System.map"))?;
@@ -339,9 +353,18 @@ pub(crate) fn prepare(
         },
         system_map: String::from_utf8_lossy(&system_map).into_owned(),
         modules: contents,
-        initramfs,
+        initramfs: path,
+        initramfs_with_shell,
         needs,
     })
+}
+
+fn in_guest(file: &AddedFile) -> GuestFile<'_> {
+    GuestFile {
+        path: &file.path,
+        content: &file.content,
+        is_program: file.is_program,
+    }
 }
 
 /// Builds the project's modules against a kernel.

@@ -157,6 +157,7 @@ fn several(reason: &Reason) -> &[String] {
         | Reason::NoLeakScan
         | Reason::LogCut
         | Reason::NothingJudged
+        | Reason::Unanswered { .. }
         | Reason::Harness { .. } => &[],
     }
 }

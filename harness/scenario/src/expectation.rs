@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bytes, Errno, Level, Load, Nanos, Percentile};
+use crate::{Bytes, Errno, EventSelection, Level, Load, Nanos, Percentile};
 
 /// One entry of `expect`. The phase it is about is always filled in and exists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,26 @@ pub enum Expectation {
     Level(LevelExpectation),
     /// How much more memory the kernel uses after a phase's rounds.
     Growth(GrowthExpectation),
+    /// The time from one thing in the trace to another.
+    Between(BetweenExpectation),
+    /// That one thing in the trace comes before another.
+    Before(BeforeExpectation),
+    /// How often something happens within the calls of a function.
+    Call(CallExpectation),
+    /// How often something has a stack trace with certain functions.
+    Stack(StackExpectation),
+    /// The longest latency that a latency tracer has seen.
+    Latency(LatencyExpectation),
+    /// What the function profiler says of a function.
+    Profile(ProfileExpectation),
+    /// The deepest stack that the stack tracer has seen.
+    StackSize(StackSizeExpectation),
+    /// What a histogram of an event's trigger holds.
+    Histogram(HistogramExpectation),
+    /// What a command ends with.
+    Exit(ExitExpectation),
+    /// What a command writes.
+    Output(OutputExpectation),
 }
 
 /// See [`Expectation::Count`].
@@ -79,6 +99,163 @@ pub enum CountOf {
     Cancelled,
     /// Calls of the function with this name.
     Function(String),
+    /// Records of an event.
+    Event(EventSelection),
+}
+
+/// Something that happens in the trace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Occasion {
+    /// A record of an event.
+    Event(EventSelection),
+    /// The entry of the function with this name.
+    Function(String),
+}
+
+/// One side of a pair.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct KeyedOccasion {
+    /// What happens.
+    pub of: Occasion,
+    /// The field whose value both sides of a pair have in common; `None` on both, or on none.
+    pub key: Option<String>,
+}
+
+/// See [`Expectation::Between`]. Each `to` is paired with the last `from` before it that has the same key and no other
+/// `to` since.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct BetweenExpectation {
+    /// The phase's name.
+    pub phase: String,
+    /// What begins an interval.
+    pub from: KeyedOccasion,
+    /// What ends it.
+    pub to: KeyedOccasion,
+    /// What holds for every interval.
+    pub each: Bounds,
+    /// What holds for percentiles over all intervals.
+    pub percentiles: Vec<PercentileBounds>,
+}
+
+/// See [`Expectation::Before`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct BeforeExpectation {
+    /// The phase's name.
+    pub phase: String,
+    /// What comes before.
+    pub first: KeyedOccasion,
+    /// What has a `first` before it each time, with no other `then` of the same key between.
+    pub then: KeyedOccasion,
+}
+
+/// See [`Expectation::Call`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct CallExpectation {
+    /// The phase's name.
+    pub phase: String,
+    /// What happens.
+    pub of: Occasion,
+    /// The function that has been called and has not returned then, by the same task.
+    pub below: String,
+    /// How often.
+    pub bounds: CountBounds,
+}
+
+/// See [`Expectation::Stack`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct StackExpectation {
+    /// The phase's name.
+    pub phase: String,
+    /// What has a stack trace.
+    pub of: Occasion,
+    /// Functions, the innermost first; others may stand between.
+    pub frames: Vec<String>,
+    /// How many of the stack traces have all of these in this order.
+    pub bounds: CountBounds,
+}
+
+/// See [`Expectation::Latency`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LatencyExpectation {
+    /// How long it may be.
+    pub bounds: Bounds,
+    /// The function in which it began.
+    pub started_at: Option<String>,
+    /// The function in which it ended.
+    pub ended_at: Option<String>,
+    /// The name of the task it is about.
+    pub task: Option<String>,
+    /// Functions and events that the trace behind it has, in any order.
+    pub shows: Vec<String>,
+}
+
+/// See [`Expectation::Profile`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ProfileExpectation {
+    /// The function's name.
+    pub function: String,
+    /// How often it may be called, on all CPUs together; no side set for any number but 0.
+    pub hits: CountBounds,
+    /// How long all calls may take together.
+    pub time: Bounds,
+    /// How long a call may take on average.
+    pub average: Bounds,
+}
+
+/// See [`Expectation::StackSize`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct StackSizeExpectation {
+    /// The least the deepest stack may have.
+    pub min: Option<Bytes>,
+    /// The most it may have.
+    pub max: Option<Bytes>,
+    /// Functions on it, the innermost first; others may stand between.
+    pub frames: Vec<String>,
+}
+
+/// See [`Expectation::Histogram`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct HistogramExpectation {
+    /// The event with the trigger, `system:event`.
+    pub event: String,
+    /// What an entry's keys are, as `field = value`; empty for all entries together.
+    pub entry: Vec<(String, String)>,
+    /// The value that is summed up.
+    pub value: String,
+    /// What the sum may be.
+    pub bounds: CountBounds,
+}
+
+/// See [`Expectation::Exit`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ExitExpectation {
+    /// The phase's name; it runs a command.
+    pub phase: String,
+    /// The command's exit status.
+    pub equals: u8,
+}
+
+/// See [`Expectation::Output`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct OutputExpectation {
+    /// The phase's name; it runs a command.
+    pub phase: String,
+    /// A part of a line.
+    pub contains: String,
+    /// How many lines of what the command writes may contain it.
+    pub bounds: CountBounds,
 }
 
 /// See [`Expectation::Order`].
@@ -393,7 +570,19 @@ impl Expectation {
             Self::Attempts(expected) => Some(&expected.phase),
             Self::Level(expected) => Some(&expected.phase),
             Self::Growth(expected) => Some(&expected.phase),
-            Self::Difference(_) | Self::Leaks(_) | Self::Log(_) => None,
+            Self::Between(expected) => Some(&expected.phase),
+            Self::Before(expected) => Some(&expected.phase),
+            Self::Call(expected) => Some(&expected.phase),
+            Self::Stack(expected) => Some(&expected.phase),
+            Self::Exit(expected) => Some(&expected.phase),
+            Self::Output(expected) => Some(&expected.phase),
+            Self::Difference(_)
+            | Self::Leaks(_)
+            | Self::Log(_)
+            | Self::Latency(_)
+            | Self::Profile(_)
+            | Self::StackSize(_)
+            | Self::Histogram(_) => None,
         }
     }
 
@@ -413,7 +602,19 @@ impl Expectation {
             Self::Attempts(expected) => name.clone_into(&mut expected.phase),
             Self::Level(expected) => name.clone_into(&mut expected.phase),
             Self::Growth(expected) => name.clone_into(&mut expected.phase),
-            Self::Difference(_) | Self::Leaks(_) | Self::Log(_) => {}
+            Self::Between(expected) => name.clone_into(&mut expected.phase),
+            Self::Before(expected) => name.clone_into(&mut expected.phase),
+            Self::Call(expected) => name.clone_into(&mut expected.phase),
+            Self::Stack(expected) => name.clone_into(&mut expected.phase),
+            Self::Exit(expected) => name.clone_into(&mut expected.phase),
+            Self::Output(expected) => name.clone_into(&mut expected.phase),
+            Self::Difference(_)
+            | Self::Leaks(_)
+            | Self::Log(_)
+            | Self::Latency(_)
+            | Self::Profile(_)
+            | Self::StackSize(_)
+            | Self::Histogram(_) => {}
         }
         other
     }
@@ -612,6 +813,44 @@ impl fmt::Display for Expectation {
                 write!(f, ": equals {}", expected.equals.as_str())
             }
             Self::Growth(expected) => write!(f, "growth: at most {}", expected.max),
+            Self::Between(expected) => {
+                write!(f, "interval from {} to {}: ", expected.from, expected.to)?;
+                write_spread(f, expected.each, &expected.percentiles, None)
+            }
+            Self::Before(expected) => {
+                write!(f, "before: {}, then {}", expected.first, expected.then)
+            }
+            Self::Call(expected) => write!(
+                f,
+                "call of {} below {}: {}",
+                expected.of, expected.below, expected.bounds
+            ),
+            Self::Stack(expected) => write!(
+                f,
+                "stack of {} with {}: {}",
+                expected.of,
+                expected.frames.join(", "),
+                expected.bounds
+            ),
+            Self::Latency(expected) => write!(f, "latency: {}", expected.words()),
+            Self::Profile(expected) => {
+                write!(f, "profile of {}: {}", expected.function, expected.words())
+            }
+            Self::StackSize(expected) => write!(f, "stack-size: {}", expected.words()),
+            Self::Histogram(expected) => write!(
+                f,
+                "histogram of {}: {}{} {}",
+                expected.event,
+                expected.entry_words(),
+                expected.value,
+                expected.bounds
+            ),
+            Self::Exit(expected) => write!(f, "exit: equals {}", expected.equals),
+            Self::Output(expected) => write!(
+                f,
+                "output contains {:?}: {}",
+                expected.contains, expected.bounds
+            ),
             Self::Log(expected) => {
                 write!(
                     f,
@@ -680,7 +919,91 @@ impl fmt::Display for CountOf {
             Self::Ended => f.write_str("ended"),
             Self::Cancelled => f.write_str("cancelled"),
             Self::Function(name) => f.write_str(name),
+            Self::Event(event) => event.fmt(f),
         }
+    }
+}
+
+impl fmt::Display for Occasion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(event) => event.fmt(f),
+            Self::Function(name) => f.write_str(name),
+        }
+    }
+}
+
+impl fmt::Display for KeyedOccasion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.of.fmt(f)?;
+        match &self.key {
+            Some(key) => write!(f, " by {key}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl LatencyExpectation {
+    /// What is expected, in words.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let bounds = (!self.bounds.is_empty()).then(|| self.bounds.to_string());
+        let named =
+            |what: &str, name: &Option<String>| name.as_ref().map(|name| format!("{what} {name}"));
+        let shows = (!self.shows.is_empty()).then(|| format!("shows {}", self.shows.join(", ")));
+        let parts = [
+            bounds,
+            named("started at", &self.started_at),
+            named("ended at", &self.ended_at),
+            named("of task", &self.task),
+            shows,
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl ProfileExpectation {
+    /// What is expected, in words.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let is_counted = self.hits.at_least.is_some() || self.hits.at_most.is_some();
+        let times =
+            |what: &str, bounds: &Bounds| (!bounds.is_empty()).then(|| format!("{what} {bounds}"));
+        let parts = [
+            is_counted.then(|| format!("hits {}", self.hits)),
+            times("time", &self.time),
+            times("average", &self.average),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl StackSizeExpectation {
+    /// What is expected, in words.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let frames = (!self.frames.is_empty()).then(|| format!("with {}", self.frames.join(", ")));
+        let parts = [
+            self.min.map(|min| format!("at least {min}")),
+            self.max.map(|max| format!("at most {max}")),
+            frames,
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl HistogramExpectation {
+    /// The entry in words, with a blank behind it; empty for all entries together.
+    #[must_use]
+    pub fn entry_words(&self) -> String {
+        if self.entry.is_empty() {
+            return String::new();
+        }
+        let keys = self
+            .entry
+            .iter()
+            .map(|(key, value)| format!("{key} = {value}"));
+        format!("{{ {} }} ", keys.collect::<Vec<_>>().join(", "))
     }
 }
 

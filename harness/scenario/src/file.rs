@@ -8,6 +8,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -80,7 +81,9 @@ pub(crate) struct ScenarioFile {
     pub(crate) until: Given<Choice<String>>,
     pub(crate) load: Given<String>,
     pub(crate) phases: Given<List<PhaseBlock>>,
+    pub(crate) command: Given<String>,
     pub(crate) expect: Given<List<ExpectBlock>>,
+    pub(crate) show: Given<List<Choice<OccasionKeys>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -90,14 +93,65 @@ pub(crate) struct MachineBlock {
     pub(crate) cpus: Given<String>,
     pub(crate) memory: Given<String>,
     pub(crate) command_line: Given<Vec<Text>>,
+    pub(crate) boot_config: Given<Vec<Text>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(crate) struct TraceBlock {
+    pub(crate) tracer: Given<String>,
     pub(crate) functions: Given<Vec<Text>>,
-    pub(crate) events: Given<Vec<Text>>,
+    pub(crate) not_functions: Given<Vec<Text>>,
+    pub(crate) graph_functions: Given<Vec<Text>>,
+    pub(crate) not_graph_functions: Given<Vec<Text>>,
+    pub(crate) graph_depth: Given<String>,
+    pub(crate) threshold: Given<String>,
+    pub(crate) pids: Given<Vec<Text>>,
+    pub(crate) not_pids: Given<Vec<Text>>,
+    pub(crate) event_pids: Given<Vec<Text>>,
+    pub(crate) not_event_pids: Given<Vec<Text>>,
+    pub(crate) events: Given<List<EventBlock>>,
+    pub(crate) function_triggers: Given<Vec<Text>>,
+    pub(crate) probes: Given<Vec<Text>>,
+    pub(crate) synthetic: Given<Vec<Text>>,
+    pub(crate) options: Given<Vec<Text>>,
+    pub(crate) clock: Given<String>,
     pub(crate) buffer: Given<String>,
+    pub(crate) sub_buffer: Given<String>,
+    pub(crate) function_profile: Given<String>,
+    pub(crate) stack_trace: Given<String>,
+}
+
+/// An event, or one with what is done about it.
+#[derive(Debug)]
+pub(crate) enum EventBlock {
+    Named(String),
+    Keys(EventKeys),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct EventKeys {
+    pub(crate) event: Given<String>,
+    pub(crate) filter: Given<String>,
+    pub(crate) triggers: Given<Vec<Text>>,
+}
+
+/// What happens in a trace: by a name, or as an event or a function.
+#[derive(Debug)]
+pub(crate) enum OccasionBlock {
+    Named(String),
+    Keys(OccasionKeys),
+}
+
+/// An event or a function; which keys have a meaning depends on where it stands.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct OccasionKeys {
+    pub(crate) event: Given<String>,
+    pub(crate) r#where: Given<String>,
+    pub(crate) function: Given<String>,
+    pub(crate) key: Given<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -106,6 +160,7 @@ pub(crate) struct PhaseBlock {
     pub(crate) name: Given<String>,
     pub(crate) workload: Given<WorkloadBlock>,
     pub(crate) rounds: Given<RoundsBlock>,
+    pub(crate) command: Given<String>,
     pub(crate) until: Given<Choice<String>>,
 }
 
@@ -193,6 +248,120 @@ pub(crate) struct ExpectBlock {
     pub(crate) log: Given<LogBlock>,
     pub(crate) level: Given<LevelBlock>,
     pub(crate) growth: Given<GrowthBlock>,
+    pub(crate) before: Given<BeforeBlock>,
+    pub(crate) call: Given<CallBlock>,
+    pub(crate) stack: Given<StackBlock>,
+    pub(crate) latency: Given<LatencyBlock>,
+    pub(crate) profile: Given<ProfileBlock>,
+    pub(crate) stack_size: Given<StackSizeBlock>,
+    pub(crate) histogram: Given<HistogramBlock>,
+    pub(crate) exit: Given<ExitBlock>,
+    pub(crate) output: Given<OutputBlock>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct BeforeBlock {
+    pub(crate) phase: Given<String>,
+    pub(crate) first: Given<OccasionKeys>,
+    pub(crate) then: Given<OccasionKeys>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct CallBlock {
+    pub(crate) phase: Given<String>,
+    pub(crate) function: Given<String>,
+    pub(crate) event: Given<String>,
+    pub(crate) r#where: Given<String>,
+    pub(crate) below: Given<String>,
+    pub(crate) equals: Given<String>,
+    pub(crate) at_least: Given<String>,
+    pub(crate) at_most: Given<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct StackBlock {
+    pub(crate) phase: Given<String>,
+    pub(crate) function: Given<String>,
+    pub(crate) event: Given<String>,
+    pub(crate) r#where: Given<String>,
+    pub(crate) frames: Given<Vec<Text>>,
+    pub(crate) equals: Given<String>,
+    pub(crate) at_least: Given<String>,
+    pub(crate) at_most: Given<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct LatencyBlock {
+    pub(crate) min: Given<String>,
+    pub(crate) max: Given<String>,
+    pub(crate) started_at: Given<String>,
+    pub(crate) ended_at: Given<String>,
+    pub(crate) task: Given<String>,
+    pub(crate) shows: Given<Vec<Text>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct ProfileBlock {
+    pub(crate) function: Given<String>,
+    pub(crate) hits: Given<CountBoundsBlock>,
+    pub(crate) time: Given<BoundsBlock>,
+    pub(crate) average: Given<BoundsBlock>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct CountBoundsBlock {
+    pub(crate) equals: Given<String>,
+    pub(crate) at_least: Given<String>,
+    pub(crate) at_most: Given<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct BoundsBlock {
+    pub(crate) min: Given<String>,
+    pub(crate) max: Given<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct StackSizeBlock {
+    pub(crate) min: Given<String>,
+    pub(crate) max: Given<String>,
+    pub(crate) frames: Given<Vec<Text>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct HistogramBlock {
+    pub(crate) event: Given<String>,
+    pub(crate) entry: Given<Vec<Text>>,
+    pub(crate) value: Given<String>,
+    pub(crate) equals: Given<String>,
+    pub(crate) at_least: Given<String>,
+    pub(crate) at_most: Given<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct ExitBlock {
+    pub(crate) phase: Given<String>,
+    pub(crate) equals: Given<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct OutputBlock {
+    pub(crate) phase: Given<String>,
+    pub(crate) contains: Given<String>,
+    pub(crate) equals: Given<String>,
+    pub(crate) at_least: Given<String>,
+    pub(crate) at_most: Given<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -200,7 +369,7 @@ pub(crate) struct ExpectBlock {
 pub(crate) struct CountBlock {
     pub(crate) phase: Given<String>,
     pub(crate) items: Given<Vec<Text>>,
-    pub(crate) of: Given<Choice<String>>,
+    pub(crate) of: Given<OccasionBlock>,
     pub(crate) equals: Given<String>,
     pub(crate) at_least: Given<String>,
     pub(crate) at_most: Given<String>,
@@ -219,8 +388,8 @@ pub(crate) struct OrderBlock {
 pub(crate) struct IntervalBlock {
     pub(crate) phase: Given<String>,
     pub(crate) items: Given<Vec<Text>>,
-    pub(crate) from: Given<String>,
-    pub(crate) to: Given<String>,
+    pub(crate) from: Given<OccasionBlock>,
+    pub(crate) to: Given<OccasionBlock>,
     pub(crate) min: Given<String>,
     pub(crate) max: Given<String>,
     pub(crate) percentiles: Given<List<PercentileBlock>>,
@@ -388,6 +557,18 @@ impl<'de> Deserialize<'de> for IdsBlock {
     }
 }
 
+impl<'de> Deserialize<'de> for EventBlock {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(EventVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for OccasionBlock {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OccasionVisitor)
+    }
+}
+
 /// Visits every kind of scalar as a name, so that `lower` refuses it at its own place and says what is allowed.
 macro_rules! visit_scalars_as_names {
     ($name:path, $value:ty) => {
@@ -531,5 +712,37 @@ impl<'de> Visitor<'de> for IdsVisitor {
             ids.push(id);
         }
         Ok(IdsBlock::Listed(ids))
+    }
+}
+
+struct EventVisitor;
+
+impl<'de> Visitor<'de> for EventVisitor {
+    type Value = EventBlock;
+
+    visit_scalars_as_names!(EventBlock::Named, EventBlock);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an event, or a map with `event`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<EventBlock, A::Error> {
+        EventKeys::deserialize(MapAccessDeserializer::new(map)).map(EventBlock::Keys)
+    }
+}
+
+struct OccasionVisitor;
+
+impl<'de> Visitor<'de> for OccasionVisitor {
+    type Value = OccasionBlock;
+
+    visit_scalars_as_names!(OccasionBlock::Named, OccasionBlock);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name, or a map with `event` or `function`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OccasionBlock, A::Error> {
+        OccasionKeys::deserialize(MapAccessDeserializer::new(map)).map(OccasionBlock::Keys)
     }
 }

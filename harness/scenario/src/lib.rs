@@ -41,12 +41,14 @@
 //! | --- | --- | --- |
 //! | `summary` | one sentence: what holds when the scenario passes | required |
 //! | `clock` | `exact`, `wall` | `exact` |
-//! | `machine` | `name`, `cpus`, `memory`, `command-line` | `x86_64`, 1, the machine file's, none |
-//! | `trace` | `functions`, `events`, `buffer` | `["deferred_*"]`, none, `16MiB` |
+//! | `machine` | `name`, `cpus`, `memory`, `command-line`, `boot-config` | `x86_64`, 1, the machine file's, none, none |
+//! | `trace` | the tracer, what it is narrowed to, events: see [`Trace`] | function_graph on `deferred_*` |
 //! | `deadline` | guest time the whole plan may take | `60s` |
 //! | `workload`, `until` | the only phase, `main`: see [`Workload`] and [`Until`] | `until: done` |
-//! | `phases` | instead of these, a list of `name`, `workload`, `until` | |
+//! | `command` | instead of these, a script for the guest's shell | |
+//! | `phases` | instead of these, a list of `name`, `workload`, `until`, `command` | |
 //! | `expect` | a list of expectations, each one key: see [`Expectation`] | required |
+//! | `show` | a list of what the run shows afterwards: see [`Show`] | none |
 //!
 //! A `workload` is a number of items that are all alike, see [`Uniform`], or a `plan` of items with names, see
 //! [`PlannedItem`]; either may have `queues`, see [`OwnQueue`], and `start`. What the module would refuse, or what
@@ -65,6 +67,8 @@ mod parameters;
 mod random;
 mod rules;
 mod scenario;
+mod syntax;
+mod trace;
 mod units;
 mod workload;
 mod yaml;
@@ -73,6 +77,7 @@ pub use errno::Errno;
 pub use error::{Error, Place};
 pub use expectation::*;
 pub use scenario::*;
+pub use trace::*;
 pub use units::{Bytes, Nanos, Percentile, UnitError};
 pub use workload::*;
 

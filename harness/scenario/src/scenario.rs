@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bytes, Expectation, Nanos, Workload};
+use crate::{Bytes, Expectation, Nanos, Show, Trace, Workload};
 
 /// One scenario with every default filled in.
 ///
@@ -36,6 +36,8 @@ pub struct Scenario {
     pub deadline: Nanos,
     /// What must hold; never empty.
     pub expect: Vec<Expectation>,
+    /// What the reader of a run wants to see after it.
+    pub show: Vec<Show>,
 }
 
 /// How the guest's time runs.
@@ -61,32 +63,24 @@ pub struct Machine {
     pub memory: Option<Bytes>,
     /// Kernel parameters besides the harness's own.
     pub command_line: Vec<String>,
+    /// The lines of a boot configuration, `key` or `key = value`.
+    pub boot_config: Vec<String>,
 }
 
-/// What is recorded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Trace {
-    /// Globs of the functions under function_graph, as `set_ftrace_filter` takes them.
-    pub functions: Vec<String>,
-    /// Events besides the harness's own: `system` or `system:event`, as `set_event` takes them.
-    pub events: Vec<String>,
-    /// The ring buffer's size, all CPUs together.
-    pub buffer: Bytes,
-}
-
-/// One load of the module with one workload, and its unload; or one boot with the workload in the kernel.
+/// One load of the module with one workload, and its unload; or one boot with the workload in the kernel; or a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Phase {
     /// Lower-case letters, digits and `-`; `main` when the file names none.
     pub name: String,
-    /// What the module does; where there are rounds, in the first one.
+    /// What the module does; where there are rounds, in the first one; where there is a command, nothing.
     pub workload: Workload,
     /// When the module is unloaded.
     pub until: Until,
     /// The loads of a phase that has many, each with its own workload.
     pub rounds: Option<Rounds>,
+    /// A script for the guest's shell, instead of the module.
+    pub command: Option<String>,
 }
 
 /// Many loads and unloads in one phase, each until done, with workloads that are made up.
@@ -195,6 +189,12 @@ impl Scenario {
     #[must_use]
     pub fn is_built_in(&self) -> bool {
         self.load == Load::BuiltIn
+    }
+
+    /// Whether a phase runs a command.
+    #[must_use]
+    pub fn has_command(&self) -> bool {
+        self.phases.iter().any(|phase| phase.command.is_some())
     }
 
     /// The phase with this name.

@@ -153,6 +153,12 @@ impl Percentile {
     pub const ALLOWED: &'static str =
         "a number above 0 and up to 100, with at most three decimals, such as 99.9";
 
+    /// It in thousandths: 99000 for 99.
+    #[must_use]
+    pub const fn thousandths(self) -> u32 {
+        self.thousandths
+    }
+
     /// The nearest rank among `count` sorted values, from 1 to `count`; `None` when there are no values.
     #[must_use]
     pub fn rank(self, count: u64) -> Option<u64> {

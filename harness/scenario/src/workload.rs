@@ -30,7 +30,8 @@ pub struct Workload {
 pub enum Shape {
     /// Items that are all alike.
     Uniform(Uniform),
-    /// Items that each have a name and settings of their own, 1 to [`Workload::MAX_ITEMS`]; names are unique.
+    /// Items that each have a name and settings of their own, 1 to [`Workload::MAX_ITEMS`]; names are unique. None in a
+    /// phase that runs a command.
     Plan(Vec<PlannedItem>),
 }
 
@@ -275,6 +276,16 @@ impl Workload {
 
     /// The most bytes of the name of an item, a queue or a lock.
     pub const MAX_NAME: usize = 31;
+
+    /// No item at all: that of a phase that runs a command.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self {
+            queues: Vec::new(),
+            shape: Shape::Plan(Vec::new()),
+            start: Start::Load,
+        }
+    }
 
     /// How many items there are.
     #[must_use]

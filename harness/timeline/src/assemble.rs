@@ -12,9 +12,12 @@ use std::collections::BTreeMap;
 
 use deferinit_ftrace::capture::{Capture, Tally};
 use deferinit_ftrace::record::{Event, FieldAccess, Record};
+use deferinit_ftrace::saved_cmdlines::SavedCmdlines;
 use deferinit_ftrace::stats::Stats;
 use deferinit_ftrace::symbols::Symbols;
+use deferinit_trace::fields::Fields;
 
+use crate::answers::Answers;
 use crate::calls::{Calls, Entry, Exit};
 use crate::functions::Functions;
 use crate::item::Occurrence;
@@ -22,10 +25,11 @@ use crate::leaks::parse_leaks;
 use crate::log::Log;
 use crate::marker::{Marker, markers};
 use crate::phase::{PhaseState, Step};
+use crate::reports;
 use crate::splats::find_splats;
 use crate::{
-    Anomalies, Ending, FinishCause, FormatVersion, Integrity, MAX_ITEMS, Moment, Returned,
-    Timeline, TraceNanos,
+    Anomalies, CommandHow, Ending, FinishCause, FormatVersion, Integrity, MAX_ITEMS, Moment, Query,
+    Returned, Timeline, TraceNanos,
 };
 
 /// Most phases one trace may hold; each takes memory of its own.
@@ -52,27 +56,85 @@ pub struct Run<'a> {
     pub results: &'a BTreeMap<String, String>,
     /// The agent's record of the rounds of each phase that has them, by the phase's name, as JSON.
     pub rounds: &'a BTreeMap<String, String>,
+    /// How the command of each phase that has one ended, by the agent's word, in the order in which they ran.
+    pub commands: &'a [(String, CommandHow)],
+    /// What the command of each phase that has one wrote, by the phase's name.
+    pub outputs: &'a BTreeMap<String, String>,
+    /// The texts of the kernel that were asked for, by paths such as `instance/trace`.
+    pub reports: &'a BTreeMap<String, String>,
+    /// The files of these three that are not whole: `output/PHASE`, `reports/PATH`.
+    pub cut: &'a [String],
 }
 
-/// Builds the timeline of one run: decodes `capture`, names addresses by `symbols`, and adds what else the run left.
-///
-/// `boot` names the phase that the boot itself is, if the workload is in the kernel's image.
+/// What a trace is read with.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading<'a> {
+    /// What names addresses.
+    pub symbols: &'a Symbols,
+    /// What names tasks.
+    pub tasks: &'a SavedCmdlines,
+    /// The phase that the boot itself is, if the workload is in the kernel's image.
+    pub boot: Option<&'a str>,
+    /// What is asked of the records.
+    pub queries: &'a [Query],
+    /// Whether returns of functions are recorded without their entries: those of calls that took longer than
+    /// `tracing_thresh` (`trace_graph_thresh_return()`, `kernel/trace/trace_functions_graph.c`, Linux 7.3).
+    pub has_exits_only: bool,
+}
+
+/// Builds the timeline of one run: decodes `capture` and adds what else the run left.
 #[must_use]
-pub fn build(
-    capture: &Capture<'_>,
-    symbols: &Symbols,
-    boot: Option<&str>,
-    run: Run<'_>,
-) -> Timeline {
-    let mut assembly = match boot {
-        Some(name) => Assembly::of_boot(symbols, name),
-        None => Assembly::new(symbols),
+pub fn build(capture: &Capture<'_>, reading: &Reading<'_>, run: Run<'_>) -> Timeline {
+    let fields = Fields::new(capture.formats());
+    let mut answers = Answers::new(
+        reading.queries,
+        capture.formats(),
+        &fields,
+        reading.symbols,
+        reading.tasks,
+    );
+    let mut assembly = match reading.boot {
+        Some(name) => Assembly::of_boot(reading.symbols, name),
+        None => Assembly::new(reading.symbols),
     };
+    assembly.calls = Calls::new(reading.has_exits_only);
     let mut records = capture.records();
     while let Some(record) = records.next_record() {
+        // Before the assembly: a call does not run within itself.
+        let phase = assembly.open_phase_name();
+        answers.record(&record, phase, || assembly.calls.open(&record));
         assembly.add(&record);
     }
-    assembly.finish(&records.finish(), run)
+    Timeline {
+        answers: answers.finish(),
+        ..assembly.finish(&records.finish(), run)
+    }
+}
+
+/// The timeline of a run whose tracer keeps nothing but the trace of its longest latency, which is a text: the phases
+/// are those whose commands have ended by the agent's word, and have no times.
+#[must_use]
+pub fn build_without_records(symbols: &Symbols, run: Run<'_>) -> Timeline {
+    let mut assembly = Assembly::new(symbols);
+    let moment = Moment {
+        at: TraceNanos(0),
+        cpu: 0,
+        pid: 0,
+        recorded: TraceNanos(0),
+    };
+    for (name, how) in run.commands {
+        for marker in [
+            Marker::PhaseBegin(name),
+            Marker::CommandBegin(name),
+            Marker::CommandEnd(name, *how),
+            Marker::PhaseEnd(name),
+        ] {
+            assembly.marker(&marker, moment);
+        }
+    }
+    let mut timeline = assembly.finish(&Tally::default(), run);
+    timeline.integrity.is_unrecorded = true;
+    timeline
 }
 
 /// A timeline in the making.
@@ -181,12 +243,16 @@ impl<'a> Assembly<'a> {
     #[must_use]
     pub fn finish(mut self, tally: &Tally, run: Run<'_>) -> Timeline {
         let trace_clock = clock_in_use(run.trace_clock).to_owned();
-        if trace_clock != "local" {
+        // The module notes its times by the local clock.
+        let loads = |phase: &PhaseState| phase.has_load();
+        if trace_clock != "local" && (self.phases.is_empty() || self.phases.iter().any(loads)) {
             let message =
                 format!("the trace clock is {trace_clock:?}, but times compare on \"local\" only");
             self.anomalies.note(None, message);
         }
-        if let Some(phase) = self.phases.last().filter(|_| self.in_phase) {
+        self.take_commands(&run);
+        let open = self.phases.last().filter(|_| self.in_phase);
+        if let Some(phase) = open.filter(|phase| !phase.is_stopped()) {
             let message = format!("phase {} has no marker phase-end", phase.name());
             self.anomalies.note(Some(phase.begin()), message);
         }
@@ -206,6 +272,7 @@ impl<'a> Assembly<'a> {
             phases.push(phase.finish(calls, record, &mut self.anomalies));
         }
         let log = Log::read(run.dmesg);
+        let reports = reports::read(run.reports, &mut self.anomalies);
         Timeline {
             format_version: FormatVersion,
             ending: run.ending,
@@ -221,6 +288,35 @@ impl<'a> Assembly<'a> {
             log_lines: log.lines,
             log_cut: log.is_cut,
             leaks,
+            answers: Vec::new(),
+            reports,
+        }
+    }
+
+    /// The agent's word on the commands of phases, and what they wrote.
+    fn take_commands(&mut self, run: &Run<'_>) {
+        for path in run.cut.iter().filter(|path| path.starts_with("reports/")) {
+            self.anomalies.note(None, format!("{path} is not whole"));
+        }
+        for (name, how) in run.commands {
+            let taken = match self.phases.iter_mut().find(|phase| phase.name() == name) {
+                Some(phase) => phase.take_command(*how),
+                None => Err(format!(
+                    "the end of the command of phase {name:?} belongs to no phase"
+                )),
+            };
+            if let Err(message) = taken {
+                self.anomalies.note(None, message);
+            }
+        }
+        for phase in &mut self.phases {
+            let Some(text) = run.outputs.get(phase.name()) else {
+                continue;
+            };
+            let path = format!("output/{}", phase.name());
+            if let Err(message) = phase.take_output(text, run.cut.contains(&path)) {
+                self.anomalies.note(Some(phase.begin()), message);
+            }
         }
     }
 
@@ -276,13 +372,19 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    /// The index of the phase that is open.
+    /// The index of the phase that is open, if what is recorded is of it.
     fn open_phase(&self) -> Option<usize> {
-        if self.in_phase {
+        let open = self.phases.last().filter(|_| self.in_phase)?;
+        if open.step().is_recorded() {
             self.phases.len().checked_sub(1)
         } else {
             None
         }
+    }
+
+    /// The name of the same.
+    fn open_phase_name(&self) -> Option<&str> {
+        Some(self.phases.get(self.open_phase()?)?.name())
     }
 
     fn exit(&mut self, exit: Exit) {
@@ -294,7 +396,8 @@ impl<'a> Assembly<'a> {
             self.anomalies.note(Some(exit.moment), message);
         }
         let begin = self.first.unwrap_or_default();
-        if let Some(call) = self.calls.exit(exit, begin) {
+        let phase = self.open_phase();
+        if let Some(call) = self.calls.exit(exit, begin, phase) {
             self.functions.add(&call);
         }
     }

@@ -9,6 +9,8 @@
 
 use std::collections::BTreeMap;
 
+use deferinit_ftrace::record::Record;
+
 use crate::{CallIntegrity, FunctionSpan, Moment, TraceNanos};
 
 /// Whose shadow stack: the pid, and for idle tasks the CPU.
@@ -49,9 +51,26 @@ pub(crate) struct Call {
 pub(crate) struct Calls {
     stacks: BTreeMap<Task, Vec<Entry>>,
     counts: CallIntegrity,
+    /// Whether entries are not recorded at all.
+    has_exits_only: bool,
 }
 
 impl Calls {
+    /// No call is open. With `has_exits_only`, each exit is a call.
+    pub(crate) fn new(has_exits_only: bool) -> Self {
+        Self {
+            has_exits_only,
+            ..Self::default()
+        }
+    }
+
+    /// The addresses of the functions that run in the task of a record.
+    pub(crate) fn open(&self, record: &Record<'_>) -> impl Iterator<Item = u64> {
+        let task = (record.pid, (record.pid == 0).then_some(record.cpu));
+        let stack = self.stacks.get(&task).into_iter().flatten();
+        stack.map(|entry| entry.function)
+    }
+
     /// Opens a call. Open calls that are as deep or deeper have lost their exit.
     pub(crate) fn enter(&mut self, entry: Entry) {
         let stack = self.stacks.entry(task(entry.moment)).or_default();
@@ -62,10 +81,30 @@ impl Calls {
         stack.push(entry);
     }
 
-    /// Closes a call. Without an open entry it is lost, or was made before `begin`, the trace's first timestamp.
-    pub(crate) fn exit(&mut self, exit: Exit, begin: TraceNanos) -> Option<Call> {
+    /// Closes a call. Without an open entry it is lost, or was made before `begin`, the trace's first timestamp. `phase`
+    /// is the one that is open, by index, where entries are not recorded.
+    pub(crate) fn exit(
+        &mut self,
+        exit: Exit,
+        begin: TraceNanos,
+        phase: Option<usize>,
+    ) -> Option<Call> {
         if exit.overrun > 0 {
             self.counts.overrun_exits += 1;
+        }
+        if self.has_exits_only {
+            self.counts.complete += 1;
+            let entry = Entry {
+                function: exit.function,
+                depth: exit.depth,
+                moment: exit.moment,
+                phase,
+            };
+            return Some(Call {
+                function: exit.function,
+                phase,
+                span: span(&entry, &exit),
+            });
         }
         let stack = self.stacks.entry(task(exit.moment)).or_default();
         let opened = stack
@@ -168,7 +207,7 @@ mod tests {
                     };
                     found.extend(
                         calls
-                            .exit(exit, TraceNanos(100))
+                            .exit(exit, TraceNanos(100), None)
                             .map(|c| (c.function, c.span.nanoseconds())),
                     );
                 }
@@ -287,7 +326,7 @@ mod tests {
             moment: moment(0, 7, 102),
         };
         let call = calls
-            .exit(exit, TraceNanos(100))
+            .exit(exit, TraceNanos(100), None)
             .expect("its entry is open");
         assert_eq!(call.span.return_value, Some(-22));
         assert_eq!(calls.finish().overrun_exits, 1);

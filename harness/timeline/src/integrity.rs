@@ -25,6 +25,8 @@ pub struct Integrity {
     pub damages: u64,
     /// What pairing the function_graph records found.
     pub calls: CallIntegrity,
+    /// Whether no records are needed: the tracer keeps the trace of its longest latency only, and that is a text.
+    pub is_unrecorded: bool,
 }
 
 /// What is known about one CPU's buffer.
@@ -116,6 +118,7 @@ impl Integrity {
             damage,
             damages: tally.damages,
             calls,
+            is_unrecorded: false,
         }
     }
 
@@ -147,6 +150,9 @@ impl Integrity {
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
+        if self.is_unrecorded {
+            return problems;
+        }
         if self.cpus.is_empty() {
             problems.push("there is no CPU's buffer".to_owned());
         }

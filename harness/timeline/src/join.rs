@@ -37,6 +37,7 @@ pub fn join(boots: Vec<Timeline>) -> Option<Timeline> {
         whole.splats.extend(boot.splats);
         whole.log_lines.extend(boot.log_lines);
         whole.log_cut |= boot.log_cut;
+        whole.answers.extend(boot.answers);
         whole.leaks = match (whole.leaks, boot.leaks) {
             (None, None) => None,
             (one, other) => Some(one.into_iter().chain(other).flatten().collect()),

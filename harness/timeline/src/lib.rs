@@ -23,6 +23,7 @@
     )
 )]
 
+mod answers;
 mod assemble;
 mod calls;
 mod functions;
@@ -35,20 +36,30 @@ mod marker;
 mod model;
 mod names;
 mod phase;
+mod query;
 mod record;
+mod reports;
 mod splats;
 mod time;
 
-pub use assemble::{Assembly, MAX_PHASES, Run, build};
+pub use assemble::{Assembly, MAX_PHASES, Reading, Run, build, build_without_records};
 pub use integrity::{CallIntegrity, CpuIntegrity, CpuStatistics, Integrity};
 pub use join::join;
 pub use leaks::{LeakReportError, parse_leaks};
 pub use model::{
-    Anomalies, Anomaly, Armed, Attempt, AttemptEnd, Ending, Finish, FinishCause, FormatVersion,
-    Function, FunctionSpan, InitSpan, Item, ItemEvent, ItemRecord, KEPT_ANOMALIES, KEPT_LOG_BYTES,
-    KEPT_LOG_LINES, Leak, MAX_ITEMS, Moment, PhaseSpan, Queued, Returned, RoundsRecord, RoundsSpan,
-    Timeline,
+    Anomalies, Anomaly, Armed, Attempt, AttemptEnd, CommandHow, CommandSpan, Ending, Finish,
+    FinishCause, FormatVersion, Function, FunctionSpan, InitSpan, Item, ItemEvent, ItemRecord,
+    KEPT_ANOMALIES, KEPT_LOG_BYTES, KEPT_LOG_LINES, Leak, MAX_ITEMS, Moment, PhaseSpan, Queued,
+    Returned, RoundsRecord, RoundsSpan, Timeline,
 };
 pub use names::demangle;
+pub use query::{
+    Answer, Counted, Found, KEPT_SIGHTINGS, KeyedOccasion, Occasion, Pair, Pairs, Query, Question,
+    Sighting,
+};
+pub use reports::{
+    DeepestStack, Histogram, HistogramEntry, LatencyReport, LongestLatency, ProfiledFunction,
+    Reports, keeps_longest_only,
+};
 pub use splats::find_splats;
 pub use time::TraceNanos;

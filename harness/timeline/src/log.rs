@@ -27,24 +27,46 @@ pub(crate) struct Log {
 impl Log {
     /// Keeps as much of a log as may be kept.
     pub(crate) fn read(log: &str) -> Self {
-        let mut messages = log.lines().map(message);
+        let kept = Output::of(log.lines().map(message));
+        let mut first = kept.lines.iter().take(LINES_TO_BANNER);
+        let has_beginning = first.any(|line| line.starts_with(BANNER));
+        Self {
+            is_cut: kept.is_cut || !has_beginning,
+            lines: kept.lines,
+        }
+    }
+}
+
+/// What is kept of what a program writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Output {
+    pub(crate) lines: Vec<String>,
+    /// Whether there was more: lines, or bytes of a line.
+    pub(crate) is_cut: bool,
+}
+
+impl Output {
+    /// Keeps as much of an output as may be kept.
+    pub(crate) fn read(text: &str) -> Self {
+        Self::of(text.lines())
+    }
+
+    fn of<'a>(mut lines: impl Iterator<Item = &'a str>) -> Self {
         let mut is_cut = false;
-        let lines: Vec<String> = messages
+        let kept: Vec<String> = lines
             .by_ref()
             .take(KEPT_LOG_LINES)
-            .map(|message| {
-                let kept = message
-                    .get(..message.floor_char_boundary(KEPT_LOG_BYTES))
-                    .unwrap_or(message);
-                is_cut |= kept.len() < message.len();
+            .map(|line| {
+                let kept = line
+                    .get(..line.floor_char_boundary(KEPT_LOG_BYTES))
+                    .unwrap_or(line);
+                is_cut |= kept.len() < line.len();
                 kept.to_owned()
             })
             .collect();
-        let mut first = lines.iter().take(LINES_TO_BANNER);
-        let has_beginning = first.any(|line| line.starts_with(BANNER));
         Self {
-            is_cut: is_cut || !has_beginning || messages.next().is_some(),
-            lines,
+            is_cut: is_cut || lines.next().is_some(),
+            lines: kept,
         }
     }
 }

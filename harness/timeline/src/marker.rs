@@ -6,7 +6,9 @@
 //! Does not: check their order.
 //! Source: the agent's protocol, `deferinit: VERB [ARGUMENT]`, one on each line.
 
-use crate::FinishCause;
+use deferinit_ftrace::record::{Event, Record};
+
+use crate::{CommandHow, FinishCause};
 
 /// How each marker begins; other writers' lines do not.
 const PREFIX: &str = "deferinit: ";
@@ -24,9 +26,19 @@ pub(crate) enum Marker<'a> {
     Unloaded(i64),
     RoundsBegin,
     RoundsEnd(u32),
+    CommandBegin(&'a str),
+    CommandEnd(&'a str, CommandHow),
     PhaseEnd(&'a str),
     /// Ours by its prefix, but none of the above.
     Unknown(&'a str),
+}
+
+/// Whether a record is the agent's own.
+pub(crate) fn is_marker(record: &Record<'_>) -> bool {
+    match record.event {
+        Event::Print { text } => text.starts_with(PREFIX),
+        _ => false,
+    }
 }
 
 /// The markers in a record's text; lines of other writers are left out.
@@ -46,6 +58,10 @@ fn parse(line: &str) -> Marker<'_> {
     match (verb, argument, status) {
         ("phase-begin", Some(name), _) => Marker::PhaseBegin(name),
         ("phase-end", Some(name), _) => Marker::PhaseEnd(name),
+        ("command-begin", Some(name), _) => Marker::CommandBegin(name),
+        ("command-end", Some(argument), _) => {
+            command_end(argument).unwrap_or(Marker::Unknown(line))
+        }
         ("loaded", _, Some(status)) => Marker::Loaded(status),
         ("unloaded", _, Some(status)) => Marker::Unloaded(status),
         ("rounds-begin", None, _) => Marker::RoundsBegin,
@@ -63,6 +79,22 @@ fn parse(line: &str) -> Marker<'_> {
     }
 }
 
+/// `NAME exited STATUS` or `NAME signalled NUMBER`.
+fn command_end(argument: &str) -> Option<Marker<'_>> {
+    let mut words = argument.split(' ');
+    let (name, verb) = (words.next()?, words.next()?);
+    let number = words.next()?.parse().ok()?;
+    let how = match verb {
+        "exited" => CommandHow::Exited(number),
+        "signalled" => CommandHow::Signalled(number),
+        _ => return None,
+    };
+    words
+        .next()
+        .is_none()
+        .then_some(Marker::CommandEnd(name, how))
+}
+
 impl Marker<'_> {
     /// The line as the agent wrote it, without its prefix.
     pub(crate) fn line(&self) -> String {
@@ -78,6 +110,8 @@ impl Marker<'_> {
             Self::RoundsBegin => "rounds-begin".to_owned(),
             Self::RoundsEnd(count) => format!("rounds-end {count}"),
             Self::PhaseEnd(name) => format!("phase-end {name}"),
+            Self::CommandBegin(name) => format!("command-begin {name}"),
+            Self::CommandEnd(name, how) => format!("command-end {name} {how}"),
             Self::Unknown(line) => (*line).to_owned(),
         }
     }
@@ -86,7 +120,7 @@ impl Marker<'_> {
 #[cfg(test)]
 mod tests {
     use super::{Marker, markers};
-    use crate::FinishCause;
+    use crate::{CommandHow, FinishCause};
 
     #[test]
     fn every_marker_is_read_and_written_alike() {
@@ -104,6 +138,15 @@ mod tests {
             ("rounds-begin", Marker::RoundsBegin),
             ("rounds-end 1000", Marker::RoundsEnd(1000)),
             ("phase-end main", Marker::PhaseEnd("main")),
+            ("command-begin main", Marker::CommandBegin("main")),
+            (
+                "command-end main exited 3",
+                Marker::CommandEnd("main", CommandHow::Exited(3)),
+            ),
+            (
+                "command-end main signalled 9",
+                Marker::CommandEnd("main", CommandHow::Signalled(9)),
+            ),
         ];
         for (line, marker) in cases {
             let text = format!("deferinit: {line}\n");
@@ -122,6 +165,10 @@ mod tests {
             "load now",
             "results main",
             "phase-begin",
+            "command-end main",
+            "command-end main exited x",
+            "command-end main exited 1 2",
+            "command-end main left 1",
             "",
             "explode",
         ] {

@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Integrity, TraceNanos};
+use crate::{Answer, Integrity, Reports, TraceNanos};
 
 /// Highest number of items one workload may have; ids are below it.
 pub const MAX_ITEMS: u32 = 4096;
@@ -55,6 +55,10 @@ pub struct Timeline {
     pub log_cut: bool,
     /// What kmemleak reported after the last unload; none if no scan was made.
     pub leaks: Option<Vec<Leak>>,
+    /// What was asked of the records, and what they say.
+    pub answers: Vec<Answer>,
+    /// What the kernel itself reports as text.
+    pub reports: Reports,
 }
 
 /// Version 1 of `timeline.json`; reading any other version is an error.
@@ -188,6 +192,45 @@ pub struct PhaseSpan {
     pub functions: Vec<Function>,
     /// The rounds of a phase that has them instead of one load.
     pub rounds: Option<RoundsSpan>,
+    /// The command of a phase that runs one instead of a load.
+    pub command: Option<CommandSpan>,
+}
+
+/// A command that ran in the guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandSpan {
+    /// Marker `command-begin`.
+    pub begin: Moment,
+    /// Marker `command-end`; none if the command did not end, or if recording was stopped before.
+    pub end: Option<Moment>,
+    /// How it ended, by the marker or else by the agent's word.
+    pub how: Option<CommandHow>,
+    /// Whether recording was stopped within the phase, so that nothing is known of its rest.
+    pub is_stopped: bool,
+    /// The lines that it wrote to both of its outputs: the first [`KEPT_LOG_LINES`], each up to [`KEPT_LOG_BYTES`] long;
+    /// none if the agent did not hand them over.
+    pub output: Option<Vec<String>>,
+    /// Whether it wrote more than that.
+    pub is_output_cut: bool,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CommandHow {
+    /// It exited with this status.
+    Exited(i32),
+    /// This signal ended it.
+    Signalled(i32),
+}
+
+impl std::fmt::Display for CommandHow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exited(status) => write!(f, "exited {status}"),
+            Self::Signalled(signal) => write!(f, "signalled {signal}"),
+        }
+    }
 }
 
 /// Many loads and unloads, of which nothing was recorded.

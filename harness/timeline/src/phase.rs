@@ -5,17 +5,18 @@
 //! In: the agent's markers, item events and initcalls of one phase, in the order of time. Out: a [`PhaseSpan`].
 //! Each function returns what contradicts the protocol as a message; the phase stays as it was then.
 //! Source: the agent's protocol: begin, load, loaded, [trigger,] done or held or deadline, [results,] unload, unloaded, end.
-//! Of rounds: begin, rounds-begin, rounds-end, end.
+//! Of rounds: begin, rounds-begin, rounds-end, end. Of a command: begin, command-begin, command-end, end.
 //! Of a boot, whose workload is in the kernel's image: begin, done or held or deadline, [results,] end.
 
 use std::collections::BTreeMap;
 
 use crate::item::Occurrence;
+use crate::log::Output;
 use crate::marker::Marker;
 use crate::record;
 use crate::{
-    Anomalies, Finish, FinishCause, Function, InitSpan, Item, Moment, PhaseSpan, Returned,
-    RoundsRecord, RoundsSpan,
+    Anomalies, CommandHow, CommandSpan, Finish, FinishCause, Function, InitSpan, Item, Moment,
+    PhaseSpan, Returned, RoundsRecord, RoundsSpan,
 };
 
 /// Which marker a phase has reached.
@@ -38,6 +39,10 @@ pub(crate) enum Step {
     Unloading,
     /// The module comes and goes, and nothing is recorded.
     InRounds,
+    /// A command runs.
+    Running,
+    /// It has ended.
+    Ran,
     /// Unloaded, or never loaded.
     Gone,
     Ended,
@@ -49,6 +54,10 @@ impl Step {
         match (self, marker) {
             (Self::Begun, Marker::Load) => Some(Self::Loading),
             (Self::Begun, Marker::RoundsBegin) => Some(Self::InRounds),
+            (Self::Begun, Marker::CommandBegin(_)) => Some(Self::Running),
+            (Self::Running, Marker::CommandEnd(..)) => Some(Self::Ran),
+            // The agent's supervisor: the command is still running.
+            (Self::Running, Marker::Finish(FinishCause::Deadline)) => Some(Self::PastDeadline),
             (Self::InRounds, Marker::RoundsEnd(_)) => Some(Self::Gone),
             (Self::Booting, Marker::Finish(FinishCause::Deadline)) => Some(Self::PastDeadline),
             (Self::Booting, Marker::Finish(_)) | (Self::Booted, Marker::Results) => {
@@ -70,7 +79,7 @@ impl Step {
             (Self::Unloading, Marker::Unloaded(_)) => Some(Self::Gone),
             // Past its deadline a phase may end without an unload: the run is lost anyway.
             (
-                Self::Gone | Self::Booted | Self::PastDeadline | Self::RecordedLate,
+                Self::Gone | Self::Ran | Self::Booted | Self::PastDeadline | Self::RecordedLate,
                 Marker::PhaseEnd(_),
             ) => Some(Self::Ended),
             _ => None,
@@ -95,7 +104,29 @@ impl Step {
             | Self::PastDeadline
             | Self::RecordedLate
             | Self::Unloading => true,
-            Self::Begun | Self::InRounds | Self::Gone | Self::Ended => false,
+            Self::Begun | Self::InRounds | Self::Running | Self::Ran | Self::Gone | Self::Ended => {
+                false
+            }
+        }
+    }
+
+    /// Whether what is recorded is of the phase, and not of the agent before and after a command.
+    pub(crate) fn is_recorded(self) -> bool {
+        match self {
+            Self::Begun | Self::Ran | Self::Ended => false,
+            Self::Booting
+            | Self::Booted
+            | Self::Loading
+            | Self::Loaded
+            | Self::Triggered
+            | Self::Finished
+            | Self::Recorded
+            | Self::PastDeadline
+            | Self::RecordedLate
+            | Self::Unloading
+            | Self::InRounds
+            | Self::Running
+            | Self::Gone => true,
         }
     }
 }
@@ -129,6 +160,7 @@ impl PhaseState {
             record: None,
             functions: Vec::new(),
             rounds: None,
+            command: None,
         };
         Self {
             span,
@@ -219,14 +251,27 @@ impl PhaseState {
                     rounds.end = Some(moment);
                 }
             }
+            Marker::CommandBegin(name) => {
+                span.command = Some(CommandSpan {
+                    begin: moment,
+                    end: None,
+                    how: None,
+                    is_stopped: false,
+                    output: None,
+                    is_output_cut: false,
+                });
+                is_of_phase("command-begin", name, &span.name)?;
+            }
+            Marker::CommandEnd(name, how) => {
+                if let Some(command) = &mut span.command {
+                    command.end = Some(moment);
+                    command.how = Some(how);
+                }
+                is_of_phase("command-end", name, &span.name)?;
+            }
             Marker::PhaseEnd(name) => {
                 span.end = Some(moment);
-                if name != span.name {
-                    return Err(format!(
-                        "marker phase-end names {name} but phase {} is open",
-                        span.name
-                    ));
-                }
+                is_of_phase("phase-end", name, &span.name)?;
             }
             // Neither leads to a step.
             Marker::PhaseBegin(_) | Marker::Unknown(_) => {}
@@ -315,6 +360,57 @@ impl PhaseState {
         Ok(())
     }
 
+    /// Takes the agent's word on how the phase's command ended, and holds it against the marker. Where there is no marker
+    /// the recording was stopped before.
+    pub(crate) fn take_command(&mut self, how: CommandHow) -> Result<(), String> {
+        let name = &self.span.name;
+        let Some(command) = &mut self.span.command else {
+            return Err(format!(
+                "phase {name} has the end of a command but no marker command-begin"
+            ));
+        };
+        match command.how {
+            Some(marked) if marked != how => {
+                return Err(format!(
+                    "the command of phase {name} {how}, but its marker says {marked}"
+                ));
+            }
+            Some(_) => {}
+            None => {
+                command.how = Some(how);
+                command.is_stopped = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what the phase's command has written.
+    pub(crate) fn take_output(&mut self, text: &str, is_cut: bool) -> Result<(), String> {
+        let name = &self.span.name;
+        let Some(command) = &mut self.span.command else {
+            return Err(format!(
+                "phase {name} has an output but no marker command-begin"
+            ));
+        };
+        let output = Output::read(text);
+        command.output = Some(output.lines);
+        command.is_output_cut = is_cut || output.is_cut;
+        Ok(())
+    }
+
+    /// Whether the phase loads the module, or is a boot.
+    pub(crate) fn has_load(&self) -> bool {
+        self.span.load.is_some() || self.step == Step::Booting || self.span.first_process.is_some()
+    }
+
+    /// Whether the phase runs a command whose end is not in the trace, though the agent saw it.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.span
+            .command
+            .as_ref()
+            .is_some_and(|command| command.is_stopped)
+    }
+
     /// The finished span, with the text of the module's own record if there is one.
     ///
     /// Notes items that lack an event, and every difference between the record and the trace.
@@ -338,4 +434,14 @@ impl PhaseState {
         record::hold_against_trace(&self.span, anomalies);
         self.span
     }
+}
+
+/// A marker that names a phase names the one that is open.
+fn is_of_phase(marker: &str, named: &str, open: &str) -> Result<(), String> {
+    if named == open {
+        return Ok(());
+    }
+    Err(format!(
+        "marker {marker} names {named} but phase {open} is open"
+    ))
 }

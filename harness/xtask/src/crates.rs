@@ -33,7 +33,10 @@ const EDGES: &[(&str, &[&str])] = &[
         "deferinit-check",
         &["deferinit-scenario", "deferinit-timeline"],
     ),
-    ("deferinit-timeline", &["deferinit-ftrace"]),
+    (
+        "deferinit-timeline",
+        &["deferinit-ftrace", "deferinit-trace"],
+    ),
     ("deferinit-trace", &["deferinit-ftrace"]),
     ("deferinit-scenario", &[]),
     ("deferinit-protocol", &[]),
@@ -271,7 +274,10 @@ mod tests {
     fn crate_edge_that_is_gone_is_broken() {
         let mut members = real();
         edges_of(&mut members, "deferinit-timeline").clear();
-        let expected = ["deferinit-timeline does not depend on deferinit-ftrace any more"];
+        let expected = [
+            "deferinit-timeline does not depend on deferinit-ftrace any more",
+            "deferinit-timeline does not depend on deferinit-trace any more",
+        ];
         assert_eq!(broken_edges(&members), expected);
     }
 

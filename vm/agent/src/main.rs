@@ -74,6 +74,13 @@ fn run_plan(results: &mut Results) -> Result<()> {
         load(EVENTS_MODULE_PATH)?;
     }
     results.send(&guest::hello(instance.capture())?)?;
+    if plan.loads_module() {
+        // Its functions are called by the workload's, and so may be in the trace.
+        let name = Path::new(EVENTS_MODULE_PATH)
+            .file_stem()
+            .unwrap_or_default();
+        results.send(&phases::module_loaded(&name.to_string_lossy())?)?;
+    }
     for path in &plan.modules {
         load(path)?;
         let name = Path::new(path).file_stem().unwrap_or_default();

@@ -20,6 +20,7 @@ mod plan;
 mod qemu;
 mod results;
 mod symbols;
+mod trace;
 mod tsc;
 mod vm;
 

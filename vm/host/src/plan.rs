@@ -2,51 +2,22 @@
 
 //! From a scenario to what the agent is told.
 
-use deferinit_protocol::{EVENTS_SYSTEM, Phase, Plan, Round, Since, Trace, Until, VERSION};
+use deferinit_protocol::{Command, Phase, Plan, Round, Until, VERSION};
 use deferinit_scenario as scenario;
 use deferinit_scenario::{Scenario, Start, Workload};
 
-/// The events that every run records, besides those of the scenario: the life of the items, and
-/// what the kernel did with timers, work queues, initcalls and modules meanwhile.
-const EVENTS: [&str; 9] = [
-    EVENTS_SYSTEM,
-    "initcall",
-    "module:module_free",
-    "module:module_load",
-    "timer:timer_cancel",
-    "timer:timer_expire_entry",
-    "timer:timer_expire_exit",
-    "timer:timer_start",
-    "workqueue",
-];
+use crate::trace::trace;
 
 /// A kernel parameter that makes the agent look for leaks.
 const KMEMLEAK_ON: &str = "kmemleak=on";
 
 /// Translates a scenario.
 pub fn plan(scenario: &Scenario) -> Plan {
-    let mut events: Vec<String> = EVENTS.map(str::to_owned).to_vec();
-    for event in &scenario.trace.events {
-        if !events.contains(event) {
-            events.push(event.clone());
-        }
-    }
-    let cpus = u64::from(scenario.machine.cpus.max(1));
     Plan {
         version: VERSION,
         deadline_ns: scenario.deadline.0,
         modules: Vec::new(),
-        trace: Trace {
-            tracer: tracer(scenario).to_owned(),
-            functions: scenario.trace.functions.clone(),
-            events,
-            since: if scenario.is_built_in() {
-                Since::BootInstance
-            } else {
-                Since::Window
-            },
-            ..Trace::nothing((scenario.trace.buffer.0 / 1024 / cpus).max(1))
-        },
+        trace: trace(scenario),
         is_built_in: scenario.is_built_in(),
         phases: scenario.phases.iter().map(phase).collect(),
         leak_scan: scenario
@@ -57,16 +28,10 @@ pub fn plan(scenario: &Scenario) -> Plan {
     }
 }
 
-/// Where no function is asked for, a tracer of functions would record all of them.
-fn tracer(scenario: &Scenario) -> &'static str {
-    if scenario.trace.functions.is_empty() {
-        "nop"
-    } else {
-        "function_graph"
-    }
-}
-
 fn phase(phase: &scenario::Phase) -> Phase {
+    if let Some(script) = &phase.command {
+        return Phase::of_command(&phase.name, Command::Script(script.clone()));
+    }
     let first = round(&phase.workload);
     let rounds = phase.rounds.map(scenario::Rounds::workloads);
     Phase {
@@ -138,6 +103,18 @@ mod tests {
             "{}",
             phase.parameters
         );
+    }
+
+    #[test]
+    fn a_command_is_a_script() {
+        let scenario = scenario::parse(
+            "test",
+            b"summary: Test.\ncommand: echo hello\nexpect: [exit: { equals: 0 }]\n",
+        );
+        let plan = plan(&scenario.expect("a valid scenario"));
+        let script = Command::Script("echo hello".to_owned());
+        assert_eq!(plan.phases, [Phase::of_command("main", script)]);
+        assert!(!plan.loads_module());
     }
 
     #[test]

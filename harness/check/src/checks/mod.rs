@@ -6,6 +6,7 @@
 //! Does not: know whether the trace is whole (`judge`).
 
 mod attempts;
+mod command;
 mod concurrency;
 mod count;
 mod error;
@@ -14,7 +15,9 @@ mod level;
 mod log;
 mod module;
 mod order;
+mod reports;
 mod times;
+mod trace;
 mod window;
 
 use deferinit_scenario::{Expectation, ItemEvent as Wanted, Scenario, Workload};
@@ -24,6 +27,7 @@ pub(crate) use module::workload;
 
 use crate::evidence::{Line, render};
 use crate::items::{Label, PhaseView, selection};
+use crate::queries::query;
 use crate::verdict::{CheckResult, NotJudged, Violation};
 
 /// Most violations one check lists; the rest are counted in one more.
@@ -32,6 +36,9 @@ const MOST_VIOLATIONS: usize = 10;
 /// Checks one expectation.
 pub(crate) fn check(expectation: &Expectation, run: Run<'_>) -> CheckResult {
     match expectation {
+        Expectation::Count(wanted) if query(expectation, run.scenario).is_some() => {
+            trace::count(wanted, run)
+        }
         Expectation::Count(wanted) => count::count(wanted, run),
         Expectation::Order(wanted) => order::order(wanted, run),
         Expectation::Interval(wanted) => times::interval(wanted, run),
@@ -47,6 +54,16 @@ pub(crate) fn check(expectation: &Expectation, run: Run<'_>) -> CheckResult {
         Expectation::Log(wanted) => log::log(wanted, run.timeline),
         Expectation::Level(wanted) => level::level(wanted, run),
         Expectation::Growth(wanted) => growth::growth(wanted, run),
+        Expectation::Between(wanted) => trace::between(wanted, run),
+        Expectation::Before(wanted) => trace::before(wanted, run),
+        Expectation::Call(wanted) => trace::call(wanted, run),
+        Expectation::Stack(wanted) => trace::stack(wanted, run),
+        Expectation::Latency(wanted) => reports::latency(wanted, run.timeline),
+        Expectation::Profile(wanted) => reports::profile(wanted, run.timeline),
+        Expectation::StackSize(wanted) => reports::stack_size(wanted, run.timeline),
+        Expectation::Histogram(wanted) => reports::histogram(wanted, run.timeline),
+        Expectation::Exit(wanted) => command::exit(wanted, run),
+        Expectation::Output(wanted) => command::output(wanted, run),
     }
 }
 
@@ -57,7 +74,14 @@ pub(crate) fn set_aside_on_debug_kernel(expectation: &Expectation) -> Option<Not
         | Expectation::Lateness(_)
         | Expectation::Duration(_)
         | Expectation::Window(_)
-        | Expectation::Difference(_) => Some(NotJudged::Untimed),
+        | Expectation::Difference(_)
+        | Expectation::Between(_) => Some(NotJudged::Untimed),
+        Expectation::Latency(wanted) => (!wanted.bounds.is_empty()).then_some(NotJudged::Untimed),
+        Expectation::Profile(wanted) => {
+            let is_timed = !wanted.time.is_empty() || !wanted.average.is_empty();
+            is_timed.then_some(NotJudged::Untimed)
+        }
+        Expectation::StackSize(_) => Some(NotJudged::Instrumented),
         Expectation::Growth(_) => Some(NotJudged::Quarantine),
         Expectation::Count(_)
         | Expectation::Order(_)
@@ -67,7 +91,13 @@ pub(crate) fn set_aside_on_debug_kernel(expectation: &Expectation) -> Option<Not
         | Expectation::Error(_)
         | Expectation::Attempts(_)
         | Expectation::Log(_)
-        | Expectation::Level(_) => None,
+        | Expectation::Level(_)
+        | Expectation::Before(_)
+        | Expectation::Call(_)
+        | Expectation::Stack(_)
+        | Expectation::Histogram(_)
+        | Expectation::Exit(_)
+        | Expectation::Output(_) => None,
     }
 }
 

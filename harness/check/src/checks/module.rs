@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use deferinit_scenario::{Expectation, LeaksExpectation, Load, LoadExpectation};
 use deferinit_timeline::{ItemEvent, Leak, PhaseSpan, Timeline};
 
+use super::command::command;
 use super::error::error_words;
 use super::{Findings, Run};
 use crate::evidence::{Line, MOST_LINES};
@@ -72,6 +73,9 @@ fn leak_lines(leak: &Leak) -> Vec<String> {
 /// that left a record ended without an error or was cancelled. What an item ends with is not its matter where the
 /// scenario says it.
 pub(crate) fn workload(phase: &PhaseSpan, run: Run<'_>) -> CheckResult {
+    if let Some(span) = &phase.command {
+        return command(phase, span, run);
+    }
     let refusal_expected = run
         .scenario
         .expect

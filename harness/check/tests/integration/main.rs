@@ -8,6 +8,7 @@ mod growth;
 mod log;
 mod names;
 mod run;
+mod traces;
 mod untimed;
 
 use deferinit_check::{

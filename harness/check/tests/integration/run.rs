@@ -9,7 +9,7 @@
 use deferinit_timeline::{
     Anomalies, Armed, Attempt, AttemptEnd, CallIntegrity, CpuIntegrity, CpuStatistics, Ending,
     Finish, FinishCause, FormatVersion, Function, FunctionSpan, InitSpan, Integrity, Item,
-    ItemRecord, Moment, PhaseSpan, Queued, Returned, Timeline, TraceNanos,
+    ItemRecord, Moment, PhaseSpan, Queued, Reports, Returned, Timeline, TraceNanos,
 };
 
 /// Microseconds and milliseconds in nanoseconds.
@@ -191,6 +191,7 @@ pub(crate) fn phase(name: &str) -> PhaseSpan {
             spans: (0..4).map(call).collect(),
         }],
         rounds: None,
+        command: None,
     }
 }
 
@@ -248,6 +249,7 @@ pub(crate) fn timeline(phases: Vec<PhaseSpan>) -> Timeline {
                 complete: 4,
                 ..CallIntegrity::default()
             },
+            is_unrecorded: false,
         },
         anomalies: Anomalies::default(),
         phases,
@@ -256,5 +258,7 @@ pub(crate) fn timeline(phases: Vec<PhaseSpan>) -> Timeline {
         log_lines: Vec::new(),
         log_cut: false,
         leaks: None,
+        answers: Vec::new(),
+        reports: Reports::default(),
     }
 }

@@ -21,11 +21,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::{self, Run};
 use crate::exit::{Failure, complain};
+use crate::guest_files::AddedFiles;
 use crate::output::Output;
 use crate::prepare::{self, Contents, Prepared, ReadyMachine};
 use crate::project::Project;
 use crate::stdout::print;
-use crate::{insmod, pipeline, scenarios};
+use crate::{insmod, pipeline, scenarios, show};
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, Failure> {
@@ -55,7 +56,12 @@ pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, F
     for load in [Load::Module, Load::BuiltIn] {
         if scenarios.iter().any(|scenario| scenario.load == load) {
             let insmod = insmod::read(&arguments.insmod, &prepare::MODULES)?;
-            let contents = Contents::of_scenarios(load, insmod);
+            let mut contents = Contents::of_scenarios(load, insmod);
+            if load == Load::Module && scenarios.iter().any(Scenario::has_command) {
+                let mut shell = AddedFiles::default();
+                shell.add_shell(&session, &kbuild)?;
+                contents.shell = shell.into_files();
+            }
             let kernel = prepare::prepare(&project, &session, &kbuild, choice, contents, folder)?;
             prepared.push((load, kernel));
         }
@@ -208,6 +214,11 @@ fn report(out: &Path, results: &[RunResult]) -> Result<u8, Failure> {
         table(results, Terminal::of_stdout()),
         out.join(JSON_FILE).display()
     ))?;
+    if let [only] = results
+        && let Some(shown) = show::read(Path::new(&only.folder))
+    {
+        print(&format!("\n{}", shown.trim_end()))?;
+    }
     Ok(exit_code(results))
 }
 

@@ -12,6 +12,7 @@ use deferinit_ftrace::capture::Capture;
 use deferinit_ftrace::format::Formats;
 use deferinit_ftrace::page::{CpuSubBuffers, PageLayout};
 use deferinit_ftrace::persistent::Region;
+use deferinit_ftrace::saved_cmdlines::SavedCmdlines;
 use deferinit_ftrace::stats::Stats;
 use deferinit_ftrace::symbols::Symbols;
 use deferinit_ftrace::trace_dat::{TraceDat, TraceDatCpu, WriteError};
@@ -43,6 +44,10 @@ pub(super) struct Files {
     pub(super) results: BTreeMap<String, String>,
     /// The agent's record of the rounds of each phase that has them.
     pub(super) rounds: BTreeMap<String, String>,
+    /// What the command of each phase that has one wrote.
+    pub(super) outputs: BTreeMap<String, String>,
+    /// The texts of the kernel, by their paths in `reports/`.
+    pub(super) reports: BTreeMap<String, String>,
     /// The first of these that cannot be read, if any.
     damage: Option<String>,
 }
@@ -52,6 +57,8 @@ pub(super) struct Decoded<'a> {
     /// None if the guest ended before it could describe its trace.
     pub(super) capture: Option<Capture<'a>>,
     pub(super) symbols: Symbols,
+    /// The names of tasks.
+    pub(super) tasks: SavedCmdlines,
     pub(super) statistics: BTreeMap<u32, Stats>,
     /// The first of the guest's files that cannot be read as what it should be, if any.
     pub(super) damage: Option<String>,
@@ -77,6 +84,8 @@ impl Files {
             kmemleak: text(&folder.join("kmemleak"))?,
             results: by_phase(&folder.join("results"))?,
             rounds: by_phase(&folder.join("rounds"))?,
+            outputs: by_phase(&folder.join("output"))?,
+            reports: by_path(&folder.join("reports"))?,
             ..Self::default()
         };
         for system in entries(&folder.join("formats"))?
@@ -153,6 +162,24 @@ fn by_phase(folder: &Path) -> Result<BTreeMap<String, String>> {
     Ok(files)
 }
 
+/// The files of a folder and of those in it, by their paths from there.
+fn by_path(folder: &Path) -> Result<BTreeMap<String, String>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![(folder.to_owned(), String::new())];
+    while let Some((folder, prefix)) = folders.pop() {
+        for path in entries(&folder)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let name = format!("{prefix}{name}");
+            if path.is_dir() {
+                folders.push((path, format!("{name}/")));
+            } else {
+                files.insert(name, text(&path)?.unwrap_or_default());
+            }
+        }
+    }
+    Ok(files)
+}
+
 /// Keeps the first thing that is wrong.
 fn note(damage: &mut Option<String>, message: String) {
     damage.get_or_insert(message);
@@ -192,6 +219,7 @@ fn described<'a>(kallsyms: &str, files: &Files) -> Decoded<'a> {
     Decoded {
         capture: None,
         symbols,
+        tasks: SavedCmdlines::parse(&files.saved_cmdlines),
         statistics: statistics.collect(),
         damage,
         trace_dat: None,

@@ -12,7 +12,7 @@ use crate::harness::{
 };
 
 /// A scenario, what to replace in it, by what, and the check that must then fail.
-const TWINS: [(&str, &str, &str, &str); 53] = [
+const TWINS: [(&str, &str, &str, &str); 88] = [
     // Lateness within a jiffy would need a timer wheel without buckets.
     (
         "delayed-work/accuracy",
@@ -326,6 +326,181 @@ const TWINS: [(&str, &str, &str, &str); 53] = [
         "queue: system-bh }",
         "queue: system-percpu, body: { fail: EIO } }",
         "interval queued to started for bh, bh-highpri",
+    ),
+    (
+        "recipes/analysis-script",
+        "body: { sleep: 5ms }",
+        "body: none",
+        "duration of deferred_item_body",
+    ),
+    (
+        "recipes/events-all",
+        "\"sched:sched_process_exec\" }, at-least: 1",
+        "\"sched:sched_process_exec\" }, equals: 0",
+        "count of sched:sched_process_exec",
+    ),
+    (
+        "recipes/events-single",
+        "sleep 0.01",
+        "true",
+        "count of sched:sched_wakeup where comm == \"sleep\"",
+    ),
+    (
+        "recipes/events-subsystem",
+        "max: 1ms",
+        "max: 1us",
+        "interval sched:sched_waking where comm == \"sleep\" by pid to sched:sched_switch where next_comm == \"sleep\" by next_pid",
+    ),
+    (
+        "recipes/function-filter",
+        "[schedule, ",
+        "[vfs_read, ",
+        "count of schedule",
+    ),
+    (
+        "recipes/function-graph",
+        "graph-depth: 3",
+        "graph-depth: 9",
+        "link_path_walk below path_openat",
+    ),
+    (
+        "recipes/function-latencies",
+        "> /dev/ttyS0",
+        "> /dev/null",
+        "irq:irq_handler_entry where name == \"ttyS0\" below __common_interrupt",
+    ),
+    (
+        "recipes/function-notrace",
+        "not-functions: [\"*lock*\"]",
+        "not-functions: [\"*clock*\"]",
+        "count of _raw_spin_lock",
+    ),
+    (
+        "recipes/function-profile",
+        "count=100",
+        "count=50",
+        "profile of vfs_read",
+    ),
+    (
+        "recipes/graph-interrupts",
+        "bs=32M",
+        "bs=4k",
+        "__sysvec_apic_timer_interrupt below read_zero",
+    ),
+    (
+        "recipes/interrupt",
+        "sleep 0.02",
+        "true",
+        "hrtimer_wakeup below hrtimer_interrupt",
+    ),
+    (
+        "recipes/irq",
+        "> /dev/ttyS0",
+        "> /dev/null",
+        "count of irq:irq_handler_entry where name == \"ttyS0\"",
+    ),
+    ("recipes/irqsoff", "max: 5ms", "max: 1us", "latency"),
+    ("recipes/irqsoff-events", "max: 5ms", "max: 1us", "latency"),
+    (
+        "recipes/irqsoff-functions",
+        "functions: [\"*\"]",
+        "functions: [vfs_read]",
+        "latency",
+    ),
+    (
+        "recipes/ksoftirqd",
+        "count=64",
+        "count=0",
+        "stack of irq:softirq_entry with handle_softirqs, run_ksoftirqd, smpboot_thread_fn, kthread",
+    ),
+    (
+        "recipes/latency-format",
+        "[latency-format]",
+        "[nolatency-format]",
+        "output contains \"latency trace v1.1.5\"",
+    ),
+    (
+        "recipes/memory",
+        "echo $((free + 8192)) >",
+        "echo 1024 >",
+        "count of vmscan:mm_vmscan_wakeup_kswapd",
+    ),
+    (
+        "recipes/network",
+        "ping -c 1",
+        "ping -c 2",
+        "count of kprobes:dev_hard_start_xmit",
+    ),
+    ("recipes/preemptirqsoff", "max: 20ms", "max: 1us", "latency"),
+    ("recipes/preemptoff", "max: 20ms", "max: 1us", "latency"),
+    (
+        "recipes/probes",
+        "  rm /tmp/file",
+        "  true",
+        "count of fprobes:unlinks",
+    ),
+    (
+        "recipes/run-queue",
+        "sleep 0.02",
+        "true",
+        "stack of kprobes:dequeue_task_fair with schedule, do_nanosleep",
+    ),
+    (
+        "recipes/signal",
+        "kill -USR1",
+        "kill -0",
+        "count of signal:signal_generate where sig == 10",
+    ),
+    (
+        "recipes/softirq",
+        "ping -c 2 -i 0.02 127.0.0.1",
+        "true",
+        "count of irq:softirq_entry where vec == 3",
+    ),
+    (
+        "recipes/softirq-graph",
+        "> /dev/ttyS0",
+        "> /dev/null",
+        "serial8250_interrupt below __common_interrupt",
+    ),
+    ("recipes/stack-size", "max: 8KiB", "max: 300B", "stack-size"),
+    (
+        "recipes/synthetic",
+        "for i in 1 2 3",
+        "for i in 1",
+        "count of synthetic:wakeup_latency",
+    ),
+    (
+        "recipes/threshold",
+        "sleep 0.01",
+        "sleep 0.001",
+        "count of __x64_sys_clock_nanosleep",
+    ),
+    (
+        "recipes/traceoff-function",
+        "shmem_unlink:traceoff:1",
+        "shmem_rmdir:traceoff:1",
+        "count of sched:sched_process_fork",
+    ),
+    (
+        "recipes/tracing-on",
+        "echo 0 > tracing_on",
+        "echo 1 > tracing_on",
+        "count of sched:sched_process_fork",
+    ),
+    (
+        "recipes/triggers",
+        "for i in 1 2 3",
+        "for i in 1",
+        "histogram of sched:sched_waking: { comm = sleep } hitcount",
+    ),
+    ("recipes/wakeup", "max: 1ms", "max: 1us", "latency"),
+    ("recipes/wakeup-rt", "max: 1ms", "max: 1us", "latency"),
+    (
+        "recipes/writeback",
+        "dd if=/dev/zero of=/tmp/disk/file bs=64k count=16",
+        "true",
+        "ext2_writepages below wb_workfn",
     ),
 ];
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use deferinit_check::{CheckResult, Judgement, NotJudged, Reason, Verdict, Violation};
 use deferinit_report::{FunctionFigures, Repetition, RunResult};
-use deferinit_timeline::{Anomalies, Ending, FormatVersion, Integrity, Timeline};
+use deferinit_timeline::{Anomalies, Ending, FormatVersion, Integrity, Reports, Timeline};
 
 const MACHINE: &str = "x86_64, 1 CPU, 256 MiB, QEMU 7.2.22, TCG, 2 ns per instruction";
 
@@ -170,6 +170,8 @@ pub(crate) fn timeline() -> Timeline {
         log_lines: vec![],
         log_cut: false,
         leaks: None,
+        answers: Vec::new(),
+        reports: Reports::default(),
     }
 }
 

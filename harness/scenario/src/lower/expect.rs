@@ -7,31 +7,36 @@
 
 use super::MEMORY;
 use super::select::{Items, Need};
+use super::trace::{ONE_EVENT, TASK, filter};
 use super::value::{
     ERRNOS, Grammar, Result, duration, entries, errno, has_entries, one_of, size, spelled, whole,
 };
-use crate::error::{Mistake, Place};
+use crate::error::{Mistake, Place, some_of};
 use crate::file::{
-    AttemptsBlock, Choice, ConcurrencyBlock, CountBlock, DifferenceBlock, DifferenceOfBlock,
-    DurationBlock, ErrorBlock, ExpectBlock, Given, GrowthBlock, IdsBlock, IntervalBlock,
-    LatenessBlock, LeaksBlock, LevelBlock, List, LoadBlock, LogBlock, OrderBlock, PercentileBlock,
-    SpanBlock, Text, WindowBlock,
+    AttemptsBlock, BeforeBlock, CallBlock, Choice, ConcurrencyBlock, CountBlock, DifferenceBlock,
+    DifferenceOfBlock, DurationBlock, ErrorBlock, ExitBlock, ExpectBlock, Given, GrowthBlock,
+    HistogramBlock, IdsBlock, IntervalBlock, LatencyBlock, LatenessBlock, LeaksBlock, LevelBlock,
+    List, LoadBlock, LogBlock, OccasionBlock, OccasionKeys, OrderBlock, OutputBlock,
+    PercentileBlock, ProfileBlock, SpanBlock, StackBlock, StackSizeBlock, Text, WindowBlock,
 };
 use crate::rules::LONGEST;
 use crate::yaml::Located;
 use crate::{
-    AttemptsExpectation, Bounds, Bytes, ConcurrencyExpectation, CountBounds, CountExpectation,
-    CountOf, DifferenceExpectation, DifferenceOf, DurationExpectation, DurationOf, Errno,
-    ErrorExpectation, Expectation, GrowthExpectation, IdOrder, IntervalExpectation, ItemEvent,
-    LatenessExpectation, LeaksExpectation, Level, LevelExpectation, Load, LoadExpectation,
-    LogExpectation, Nanos, OrderExpectation, Percentile, PercentileBounds, Phase, Point, Start,
-    UnitError, WindowExpectation,
+    AttemptsExpectation, BeforeExpectation, BetweenExpectation, Bounds, Bytes, CallExpectation,
+    ConcurrencyExpectation, CountBounds, CountExpectation, CountOf, DifferenceExpectation,
+    DifferenceOf, DurationExpectation, DurationOf, Errno, ErrorExpectation, EventSelection,
+    ExitExpectation, Expectation, GrowthExpectation, HistogramExpectation, IdOrder,
+    IntervalExpectation, ItemEvent, KeyedOccasion, LatencyExpectation, LatenessExpectation,
+    LeaksExpectation, Level, LevelExpectation, Load, LoadExpectation, LogExpectation, Nanos,
+    Occasion, OrderExpectation, OutputExpectation, Percentile, PercentileBounds, Phase, Point,
+    ProfileExpectation, StackExpectation, StackSizeExpectation, Start, Trace, UnitError,
+    WindowExpectation,
 };
 
 /// The most entries of `percentiles` and of an order.
 const MAX_LISTED: usize = 64;
 
-const FUNCTION: Grammar = Grammar {
+pub(super) const FUNCTION: Grammar = Grammar {
     what: "the name of a function",
     longest: 256,
     allowed: "letters, digits, `_`, `.`, `$` and `:`, without wildcards",
@@ -51,11 +56,39 @@ const LOG_TEXT: Grammar = Grammar {
     },
 };
 
+const OUTPUT_TEXT: Grammar = Grammar {
+    what: "a part of a line",
+    ..LOG_TEXT
+};
+
+const FIELD: Grammar = Grammar {
+    what: "the name of a field",
+    longest: 64,
+    allowed: "letters, digits, `_` and `.`",
+    is_valid: |text| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(&byte))
+    },
+};
+
+/// The event that a write to `trace_marker` makes, which is always recorded.
+const MARKER_EVENT: &str = "ftrace:print";
+
+/// The field that every record has.
+const COMMON_PID: &str = "common_pid";
+
+/// The most keys of a histogram: `TRACING_MAP_KEYS_MAX`, `kernel/trace/tracing_map.h`, Linux 7.3.
+const MAX_KEYS: usize = 4;
+
+/// No kernel stack of x86-64 is larger: `THREAD_SIZE` with KASAN, `asm/page_64_types.h`, Linux 7.3.
+const LARGEST_STACK: Bytes = Bytes(64 << 10);
+
 /// What an expectation may refer to.
 pub(super) struct Context<'a> {
     pub(super) phases: &'a [Phase],
     pub(super) load: Load,
     pub(super) command_line: &'a [String],
+    pub(super) trace: &'a Trace,
 }
 
 /// A key of `expect` that is given, with its block.
@@ -75,6 +108,15 @@ enum Entry {
     Log(Located<LogBlock>),
     Level(Located<LevelBlock>),
     Growth(Located<GrowthBlock>),
+    Before(Located<BeforeBlock>),
+    Call(Located<CallBlock>),
+    Stack(Located<StackBlock>),
+    Latency(Located<LatencyBlock>),
+    Profile(Located<ProfileBlock>),
+    StackSize(Located<StackSizeBlock>),
+    Histogram(Located<HistogramBlock>),
+    Exit(Located<ExitBlock>),
+    Output(Located<OutputBlock>),
 }
 
 impl Context<'_> {
@@ -95,6 +137,15 @@ impl Context<'_> {
             Entry::Log(block) => log(block),
             Entry::Level(block) => self.level(block),
             Entry::Growth(block) => self.growth(block),
+            Entry::Before(block) => self.before(block),
+            Entry::Call(block) => self.call(block),
+            Entry::Stack(block) => self.stack(block),
+            Entry::Latency(block) => self.latency(block),
+            Entry::Profile(block) => self.profile(block),
+            Entry::StackSize(block) => self.stack_size(block),
+            Entry::Histogram(block) => self.histogram(block),
+            Entry::Exit(block) => self.exit(block),
+            Entry::Output(block) => self.output(block),
         }
     }
 
@@ -103,13 +154,18 @@ impl Context<'_> {
             value: block,
             place,
         } = block;
-        let phase = self.phase(block.phase, place)?;
+        let phase = self.traced_phase(block.phase, place)?;
         let of_choice = block.of.required("of", place)?;
-        let of = count_of(&of_choice)?;
+        let of_place = of_choice.place;
+        let of = self.count_of(of_choice)?;
         let items = match counted(&of) {
             Some(need) => {
+                let phase = has_items(Located {
+                    value: phase,
+                    place: of_place,
+                })?;
                 let items = Items::of(phase, block.items)?;
-                items.one_can(of_choice.place, &need)?;
+                items.one_can(of_place, &need)?;
                 items.ids
             }
             None => not_by_item(block.items)?,
@@ -149,10 +205,53 @@ impl Context<'_> {
             value: block,
             place,
         } = block;
+        let from = block.from.required("from", place)?;
+        let to = block.to.required("to", place)?;
+        let (from, to_text) = match (from.value, to.value) {
+            (OccasionBlock::Named(first), OccasionBlock::Named(second)) => (
+                Located {
+                    value: first,
+                    place: from.place,
+                },
+                Located {
+                    value: second,
+                    place: to.place,
+                },
+            ),
+            (OccasionBlock::Keys(first), OccasionBlock::Keys(second)) => {
+                let from = Located {
+                    value: first,
+                    place: from.place,
+                };
+                let to = Located {
+                    value: second,
+                    place: to.place,
+                };
+                let by_item = block.items;
+                let phase = self.traced_phase(block.phase, place)?;
+                not_by_item(by_item)?;
+                let (from, to) = self.pair(from, to)?;
+                self.counts_nanoseconds(place)?;
+                let percentiles = percentiles(block.percentiles)?;
+                let each = bounds(&block.min, &block.max)?;
+                bounds_something(place, !each.is_empty() || !percentiles.is_empty(), TIMES)?;
+                return Ok(Expectation::Between(BetweenExpectation {
+                    phase: phase.name.clone(),
+                    from,
+                    to,
+                    each,
+                    percentiles,
+                }));
+            }
+            (OccasionBlock::Named(_), OccasionBlock::Keys(_))
+            | (OccasionBlock::Keys(_), OccasionBlock::Named(_)) => {
+                let message = "an interval goes from one item event to another, or from one event of the trace to another";
+                return Err(Mistake::new(to.place, message).allow("the same kind as `from`"));
+            }
+        };
         let phase = self.phase(block.phase, place)?;
         let items = Items::of(phase, block.items)?;
-        let from = item_event(&block.from.required("from", place)?, &items)?;
-        let to_text = block.to.required("to", place)?;
+        let from = item_event(&from, &items)?;
         let to = item_event(&to_text, &items)?;
         if from >= to {
             let message = format!("no item is {from} before it is {to}");
@@ -206,11 +305,22 @@ impl Context<'_> {
             value: block,
             place,
         } = block;
-        let phase = self.phase(block.phase, place)?;
+        let phase = self.traced_phase(block.phase, place)?;
         let of_choice = block.of.required("of", place)?;
         let of = duration_of(&of_choice)?;
-        if of == DurationOf::Init {
-            self.has_init(of_choice.place)?;
+        let of_phase = Located {
+            value: phase,
+            place: of_choice.place,
+        };
+        match of {
+            DurationOf::Init => {
+                has_items(of_phase)?;
+                self.has_init(of_choice.place)?;
+            }
+            DurationOf::Item => {
+                has_items(of_phase)?;
+            }
+            DurationOf::Function(_) => self.has_calls(of_choice.place)?,
         }
         let items = match of {
             DurationOf::Item => Items::of(phase, block.items)?.ids,
@@ -387,9 +497,355 @@ impl Context<'_> {
         }))
     }
 
-    /// The phase an entry names, or the only one there is; `place` is the entry's. It has one workload.
+    fn before(&self, block: Located<BeforeBlock>) -> Result<Expectation> {
+        let Located {
+            value: block,
+            place,
+        } = block;
+        let phase = self.traced_phase(block.phase, place)?;
+        let first = block.first.required("first", place)?;
+        let (first, then) = self.pair(first, block.then.required("then", place)?)?;
+        Ok(Expectation::Before(BeforeExpectation {
+            phase: phase.name.clone(),
+            first,
+            then,
+        }))
+    }
+
+    fn call(&self, block: Located<CallBlock>) -> Result<Expectation> {
+        let Located {
+            value: block,
+            place,
+        } = block;
+        let phase = self.traced_phase(block.phase, place)?;
+        self.has_calls(place)?;
+        let below = spelled(&block.below.required("below", place)?, &FUNCTION)?;
+        Ok(Expectation::Call(CallExpectation {
+            phase: phase.name.clone(),
+            of: self.occasion(block.function, block.event, block.r#where, place)?,
+            below,
+            bounds: count_bounds(place, &block.equals, &block.at_least, &block.at_most)?,
+        }))
+    }
+
+    fn stack(&self, block: Located<StackBlock>) -> Result<Expectation> {
+        let Located {
+            value: block,
+            place,
+        } = block;
+        let phase = self.traced_phase(block.phase, place)?;
+        if !self.trace.has_stacks() {
+            let message = "nothing has a stack trace";
+            return Err(Mistake::new(place, message)
+                .allow("`options: [stacktrace]` under trace, or a trigger stacktrace"));
+        }
+        let frames = block.frames.required("frames", place)?;
+        Ok(Expectation::Stack(StackExpectation {
+            phase: phase.name.clone(),
+            of: self.occasion(block.function, block.event, block.r#where, place)?,
+            frames: functions("frames", &frames)?,
+            bounds: count_bounds(place, &block.equals, &block.at_least, &block.at_most)?,
+        }))
+    }
+
+    fn latency(&self, block: Located<LatencyBlock>) -> Result<Expectation> {
+        let Located {
+            value: block,
+            place,
+        } = block;
+        let tracer = self.trace.tracer;
+        if !tracer.is_latency() {
+            let message = format!("tracer {tracer} keeps no latency");
+            return Err(Mistake::new(place, message).allow(
+                "tracers wakeup, wakeup_rt, wakeup_dl, irqsoff, preemptoff, preemptirqsoff",
+            ));
+        }
+        let ends = [block.started_at.place(), block.ended_at.place()];
+        if let Some(place) = ends.into_iter().flatten().next()
+            && !tracer.is_critical_section()
+        {
+            let message =
+                format!("tracer {tracer} notes no function where a latency began or ended");
+            return Err(
+                Mistake::new(place, message).allow("tracers irqsoff, preemptoff, preemptirqsoff")
+            );
+        }
+        let bounds = bounds(&block.min, &block.max)?;
+        let function = |text: &Text| spelled(text, &FUNCTION);
+        let expected = LatencyExpectation {
+            bounds,
+            started_at: block.started_at.read_if_given(function)?,
+            ended_at: block.ended_at.read_if_given(function)?,
+            task: block.task.read_if_given(|text| spelled(text, &TASK))?,
+            shows: block
+                .shows
+                .read_if_given(|list| functions("shows", list))?
+                .unwrap_or_default(),
+        };
+        let is_bound = !expected.words().is_empty();
+        bounds_something(
+            place,
+            is_bound,
+            "min, max, started-at, ended-at, task, shows",
+        )?;
+        Ok(Expectation::Latency(expected))
+    }
+
+    fn profile(&self, block: Located<ProfileBlock>) -> Result<Expectation> {
+        let Located {
+            value: block,
+            place,
+        } = block;
+        if !self.trace.function_profile {
+            let message = "no function is profiled";
+            return Err(Mistake::new(place, message).allow("`function-profile: true` under trace"));
+        }
+        let function = spelled(&block.function.required("function", place)?, &FUNCTION)?;
+        let hits = match block.hits.0 {
+            Some(Located { value: hits, place }) => {
+                count_bounds(place, &hits.equals, &hits.at_least, &hits.at_most)?
+            }
+            None => CountBounds {
+                at_least: None,
+                at_most: None,
+            },
+        };
+        let times = |given: Given<crate::file::BoundsBlock>| {
+            let block = given.0.map(|block| block.value).unwrap_or_default();
+            bounds(&block.min, &block.max)
+        };
+        let expected = ProfileExpectation {
+            function,
+            hits,
+            time: times(block.time)?,
+            average: times(block.average)?,
+        };
+        bounds_something(place, !expected.words().is_empty(), "hits, time, average")?;
+        Ok(Expectation::Profile(expected))
+    }
+
+    fn stack_size(&self, block: Located<StackSizeBlock>) -> Result<Expectation> {
+        let Located {
+            value: block,
+            place,
+        } = block;
+        if !self.trace.stack_trace {
+            let message = "nobody looks for the deepest stack";
+            return Err(Mistake::new(place, message).allow("`stack-trace: true` under trace"));
+        }
+        let bound = |text: &Text| size(text, Bytes(0)..=LARGEST_STACK, Bytes(1));
+        let expected = StackSizeExpectation {
+            min: block.min.read_if_given(bound)?,
+            max: block.max.read_if_given(bound)?,
+            frames: block
+                .frames
+                .read_if_given(|list| functions("frames", list))?
+                .unwrap_or_default(),
+        };
+        bounds_something(place, !expected.words().is_empty(), "min, max, frames")?;
+        Ok(Expectation::StackSize(expected))
+    }
+
+    fn histogram(&self, block: Located<HistogramBlock>) -> Result<Expectation> {
+        let Located {
+            value: block,
+            place,
+        } = block;
+        let text = block.event.required("event", place)?;
+        let event = spelled(&text, &ONE_EVENT)?;
+        if !self.trace.has_histogram(&event) {
+            let message = format!("no trigger keeps a histogram of `{event}`");
+            return Err(Mistake::new(text.place, message)
+                .allow("events under trace with `triggers: [\"hist:keys=..\"]`"));
+        }
+        let entry = block.entry.read_if_given(|list| {
+            has_entries("entry", list, 1..=MAX_KEYS)?;
+            list.value.iter().map(histogram_key).collect()
+        })?;
+        let value = block.value.read_if_given(|text| spelled(text, &FIELD))?;
+        Ok(Expectation::Histogram(HistogramExpectation {
+            event,
+            entry: entry.unwrap_or_default(),
+            value: value.unwrap_or_else(|| "hitcount".to_owned()),
+            bounds: count_bounds(place, &block.equals, &block.at_least, &block.at_most)?,
+        }))
+    }
+
+    fn exit(&self, block: Located<ExitBlock>) -> Result<Expectation> {
+        let Located {
+            value: block,
+            place,
+        } = block;
+        let equals = whole(&block.equals.required("equals", place)?, 0..=u8::MAX)?;
+        Ok(Expectation::Exit(ExitExpectation {
+            phase: self.command_phase(block.phase, place)?.name.clone(),
+            equals,
+        }))
+    }
+
+    fn output(&self, block: Located<OutputBlock>) -> Result<Expectation> {
+        let Located {
+            value: block,
+            place,
+        } = block;
+        let contains = spelled(&block.contains.required("contains", place)?, &OUTPUT_TEXT)?;
+        Ok(Expectation::Output(OutputExpectation {
+            phase: self.command_phase(block.phase, place)?.name.clone(),
+            contains,
+            bounds: count_bounds(place, &block.equals, &block.at_least, &block.at_most)?,
+        }))
+    }
+
+    /// Two sides that are paired: both by a key, or neither.
+    fn pair(
+        &self,
+        first: Located<OccasionKeys>,
+        second: Located<OccasionKeys>,
+    ) -> Result<(KeyedOccasion, KeyedOccasion)> {
+        let (first_place, second_place) = (first.place, second.place);
+        let (first, second) = (self.keyed(first)?, self.keyed(second)?);
+        let lacks = match (&first.key, &second.key) {
+            (Some(_), None) => Some(second_place),
+            (None, Some(_)) => Some(first_place),
+            (Some(_), Some(_)) | (None, None) => None,
+        };
+        match lacks {
+            None => Ok((first, second)),
+            Some(place) => {
+                let message = "the other side has a `key`, so one is missing here";
+                Err(Mistake::new(place, message)
+                    .allow("the field with the same value, such as next_pid"))
+            }
+        }
+    }
+
+    fn keyed(&self, keys: Located<OccasionKeys>) -> Result<KeyedOccasion> {
+        let Located { value: keys, place } = keys;
+        let key_place = keys.key.place();
+        let key = keys.key.read_if_given(|text| spelled(text, &FIELD))?;
+        let of = self.occasion(keys.function, keys.event, keys.r#where, place)?;
+        if let (Occasion::Function(_), Some(key), Some(place)) = (&of, &key, key_place)
+            && key != COMMON_PID
+        {
+            let message = format!("a function has no field `{key}`");
+            return Err(Mistake::new(place, message).allow(COMMON_PID));
+        }
+        Ok(KeyedOccasion { of, key })
+    }
+
+    /// An event or a function; `place` is that of the map.
+    fn occasion(
+        &self,
+        function: Given<String>,
+        event: Given<String>,
+        filter: Given<String>,
+        place: Place,
+    ) -> Result<Occasion> {
+        match (function.0, event.0) {
+            (None, Some(event)) => {
+                self.records(&event)?;
+                event_selection(&event, filter).map(Occasion::Event)
+            }
+            (Some(function), None) => {
+                if let Some(place) = filter.place() {
+                    let message = "a function has no fields to choose by";
+                    return Err(Mistake::new(place, message).allow("`where` beside `event`"));
+                }
+                self.has_functions(function.place)?;
+                spelled(&function, &FUNCTION).map(Occasion::Function)
+            }
+            (Some(_), Some(event)) => {
+                let message = "both `function` and `event` are given";
+                Err(Mistake::new(event.place, message).allow("one of them"))
+            }
+            (None, None) => {
+                let message = "neither `event` nor `function` is given";
+                Err(Mistake::new(place, message)
+                    .allow("{ event: sched:sched_switch }, { function: schedule }"))
+            }
+        }
+    }
+
+    fn count_of(&self, of: Located<OccasionBlock>) -> Result<CountOf> {
+        let Located { value, place } = of;
+        let keys = match value {
+            OccasionBlock::Named(name) => return item_count(&Located { value: name, place }),
+            OccasionBlock::Keys(keys) => keys,
+        };
+        if let Some(place) = keys.key.place() {
+            let message = "a count pairs nothing, so it has no key";
+            return Err(Mistake::new(place, message).allow("event, where, function"));
+        }
+        Ok(
+            match self.occasion(keys.function, keys.event, keys.r#where, place)? {
+                Occasion::Event(event) => CountOf::Event(event),
+                Occasion::Function(name) => CountOf::Function(name),
+            },
+        )
+    }
+
+    /// Refuses an event that no run would record.
+    fn records(&self, event: &Text) -> Result<()> {
+        let has_module = self.phases.iter().any(|phase| phase.command.is_none());
+        let is_ours = Trace::OF_THE_MODULE
+            .iter()
+            .any(|recorded| is_covered(&event.value, recorded));
+        if has_module && is_ours {
+            return Ok(());
+        }
+        is_recorded(event, self.trace)
+    }
+
+    fn has_functions(&self, place: Place) -> Result<()> {
+        if self.trace.has_functions() {
+            return Ok(());
+        }
+        let message = format!("tracer {} records no functions", self.trace.tracer);
+        Err(Mistake::new(place, message).allow("tracers function_graph and function"))
+    }
+
+    fn has_calls(&self, place: Place) -> Result<()> {
+        if self.trace.has_calls() {
+            return Ok(());
+        }
+        let message = format!(
+            "tracer {} records no returns of functions",
+            self.trace.tracer
+        );
+        Err(Mistake::new(place, message).allow("`tracer: function_graph`"))
+    }
+
+    fn counts_nanoseconds(&self, place: Place) -> Result<()> {
+        let clock = self.trace.clock;
+        if clock.counts_nanoseconds() {
+            return Ok(());
+        }
+        let message = format!("clock {} counts no nanoseconds", clock.as_str());
+        Err(Mistake::new(place, message).allow("local, global, perf, mono, mono_raw, boot, tai"))
+    }
+
+    /// The phase an entry names, or the only one there is; `place` is the entry's. It has a workload with items.
     fn phase(&self, given: Given<String>, place: Place) -> Result<&Phase> {
+        let phase = has_one_workload(self.any_phase(given, place)?)?;
+        has_items(Located {
+            value: phase,
+            place,
+        })
+    }
+
+    /// The same, with a workload or a command.
+    fn traced_phase(&self, given: Given<String>, place: Place) -> Result<&Phase> {
         has_one_workload(self.any_phase(given, place)?)
+    }
+
+    /// The same, with a command.
+    fn command_phase(&self, given: Given<String>, place: Place) -> Result<&Phase> {
+        let phase = self.any_phase(given, place)?;
+        if phase.value.command.is_some() {
+            return Ok(phase.value);
+        }
+        let message = format!("phase `{}` runs no command", phase.value.name);
+        Err(Mistake::new(phase.place, message).allow("phases with `command`"))
     }
 
     /// The same, with one workload or rounds; at the place of its name, or else of the entry.
@@ -450,13 +906,122 @@ fn has_one_workload(phase: Located<&Phase>) -> Result<&Phase> {
     Err(Mistake::new(phase.place, message).allow("growth, or phases with `workload`"))
 }
 
+/// Refuses a phase that runs a command, where items are needed.
+fn has_items(phase: Located<&Phase>) -> Result<&Phase> {
+    if phase.value.command.is_none() {
+        return Ok(phase.value);
+    }
+    let message = format!(
+        "phase `{}` runs a command, and has no items",
+        phase.value.name
+    );
+    Err(Mistake::new(phase.place, message)
+        .allow("expectations on events and functions, exit, output, log"))
+}
+
+/// Refuses an event that a trace does not have.
+pub(super) fn is_recorded(event: &Text, trace: &Trace) -> Result<()> {
+    if trace.tracer.is_latency() {
+        let message = format!(
+            "tracer {} keeps the records of its longest latency only",
+            trace.tracer
+        );
+        return Err(Mistake::new(event.place, message).allow("`latency: { shows: [..] }`"));
+    }
+    let is_known = event.value == MARKER_EVENT
+        || trace
+            .events_recorded()
+            .any(|recorded| is_covered(&event.value, recorded));
+    if is_known || !crate::syntax::is_one_event(&event.value) {
+        // What is no event at all is refused as such.
+        return Ok(());
+    }
+    let message = format!("event `{}` is not recorded", event.value);
+    let events: Vec<&str> = trace.events_recorded().collect();
+    let allowed = match events.as_slice() {
+        [] => "the events of `trace.events`, of which there are none".to_owned(),
+        events => format!("the events of `trace`: {}", some_of(events)),
+    };
+    Err(Mistake::new(event.place, message).allow(allowed))
+}
+
+/// Whether `system:event` is one of `system`, `system:event`, or of a glob.
+fn is_covered(event: &str, recorded: &str) -> bool {
+    let (Some((system, name)), (of_system, of_name)) = (
+        event.split_once(':'),
+        recorded.split_once(':').unwrap_or((recorded, "*")),
+    ) else {
+        return false;
+    };
+    glob_matches(of_system, system) && glob_matches(of_name, name)
+}
+
+/// Whether a glob with `*` and `?` matches all of a text.
+fn glob_matches(glob: &str, text: &str) -> bool {
+    let (glob, text) = (glob.as_bytes(), text.as_bytes());
+    // The places to go back to: behind the last `*`, and how much of the text it has taken.
+    let (mut at, mut read, mut star) = (0, 0, None);
+    while read < text.len() {
+        match (glob.get(at), text.get(read)) {
+            (Some(b'*'), _) => {
+                star = Some((at + 1, read));
+                at += 1;
+            }
+            (Some(one), Some(other)) if *one == b'?' || one == other => {
+                at += 1;
+                read += 1;
+            }
+            _ => match star {
+                Some((behind, taken)) => {
+                    (at, read) = (behind, taken + 1);
+                    star = Some((behind, taken + 1));
+                }
+                None => return false,
+            },
+        }
+    }
+    glob.iter().skip(at).all(|byte| *byte == b'*')
+}
+
+/// One event, and which of its records.
+pub(super) fn event_selection(event: &Text, given: Given<String>) -> Result<EventSelection> {
+    Ok(EventSelection {
+        event: spelled(event, &ONE_EVENT)?,
+        filter: given.read_if_given(filter)?,
+    })
+}
+
+/// A list of names of functions.
+fn functions(key: &str, list: &Located<Vec<Text>>) -> Result<Vec<String>> {
+    has_entries(key, list, 1..=MAX_LISTED)?;
+    list.value
+        .iter()
+        .map(|text| spelled(text, &FUNCTION))
+        .collect()
+}
+
+/// `field = value`, as a histogram shows it.
+fn histogram_key(text: &Text) -> Result<(String, String)> {
+    let line = spelled(text, &OUTPUT_TEXT)?;
+    match line.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() && !value.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err(
+            Mistake::new(text.place, format!("`{line}` is no key of an entry"))
+                .allow("`field = value`, as the histogram shows it"),
+        ),
+    }
+}
+
 /// What may bound the times of items.
 const TIMES: &str = "min, max, percentiles";
 
 /// What an entry expects: exactly one key has to be given.
 fn only_key(entry: Located<ExpectBlock>) -> Result<Entry> {
     const ALLOWED: &str = "count, order, interval, lateness, duration, window, concurrency, \
-                           difference, leaks, load, error, attempts, log, level, growth";
+                           difference, leaks, load, error, attempts, log, level, growth, before, \
+                           call, stack, latency, profile, stack-size, histogram, exit, output";
     let block = entry.value;
     let given = [
         block.count.0.map(Entry::Count),
@@ -474,6 +1039,15 @@ fn only_key(entry: Located<ExpectBlock>) -> Result<Entry> {
         block.log.0.map(Entry::Log),
         block.level.0.map(Entry::Level),
         block.growth.0.map(Entry::Growth),
+        block.before.0.map(Entry::Before),
+        block.call.0.map(Entry::Call),
+        block.stack.0.map(Entry::Stack),
+        block.latency.0.map(Entry::Latency),
+        block.profile.0.map(Entry::Profile),
+        block.stack_size.0.map(Entry::StackSize),
+        block.histogram.0.map(Entry::Histogram),
+        block.exit.0.map(Entry::Exit),
+        block.output.0.map(Entry::Output),
     ];
     let mut given = given.into_iter().flatten();
     match (given.next(), given.next()) {
@@ -493,20 +1067,27 @@ enum Subject<T> {
     Function,
 }
 
-fn count_of(choice: &Located<Choice<String>>) -> Result<CountOf> {
+/// What is counted of items.
+fn item_count(text: &Text) -> Result<CountOf> {
     let table = [
-        ("armed", Subject::Plain(&CountOf::Armed)),
-        ("queued", Subject::Plain(&CountOf::Queued)),
-        ("started", Subject::Plain(&CountOf::Started)),
-        ("retried", Subject::Plain(&CountOf::Retried)),
-        ("ended", Subject::Plain(&CountOf::Ended)),
-        ("cancelled", Subject::Plain(&CountOf::Cancelled)),
-        ("function", Subject::Function),
+        ("armed", Some(&CountOf::Armed)),
+        ("queued", Some(&CountOf::Queued)),
+        ("started", Some(&CountOf::Started)),
+        ("retried", Some(&CountOf::Retried)),
+        ("ended", Some(&CountOf::Ended)),
+        ("cancelled", Some(&CountOf::Cancelled)),
+        ("function", None),
+        ("event", None),
     ];
-    Ok(match subject(choice, &table)? {
-        Named::Plain(of) => of.clone(),
-        Named::Function(name) => CountOf::Function(name),
-    })
+    match one_of(text.place, "subject", &text.value, &table)? {
+        Some(of) => Ok(of.clone()),
+        None => {
+            let name = &text.value;
+            let message = format!("`{name}` needs the name of one");
+            Err(Mistake::new(text.place, message)
+                .allow("{ function: deferred_item_body }, { event: sched:sched_switch }"))
+        }
+    }
 }
 
 /// What an item needs to be counted; `None` where it is no items that are counted.
@@ -518,7 +1099,7 @@ fn counted(of: &CountOf) -> Option<Need> {
         CountOf::Retried => Some(Need::RETRIES),
         CountOf::Ended => Some(Need::of(ItemEvent::Ended)),
         CountOf::Cancelled => Some(Need::of(ItemEvent::Cancelled)),
-        CountOf::Function(_) => None,
+        CountOf::Function(_) | CountOf::Event(_) => None,
     }
 }
 

@@ -6,6 +6,8 @@
 
 mod expect;
 mod select;
+mod show;
+mod trace;
 mod value;
 mod workload;
 
@@ -14,26 +16,19 @@ use std::ops::RangeInclusive;
 use self::value::{Grammar, Result, duration, has_entries, one_of, size, spelled, whole};
 use crate::error::{Mistake, Place};
 use crate::file::{
-    Choice, Given, List, MachineBlock, PhaseBlock, RoundsBlock, ScenarioFile, Text, TraceBlock,
-    WorkloadBlock,
+    Choice, Given, List, MachineBlock, PhaseBlock, RoundsBlock, ScenarioFile, Text, WorkloadBlock,
 };
 use crate::rules::LONGEST;
 use crate::yaml::Located;
-use crate::{Bytes, Clock, Load, Machine, Nanos, Phase, Rounds, Scenario, Trace, Until, Workload};
+use crate::{Bytes, Clock, Load, Machine, Nanos, Phase, Rounds, Scenario, Until, Workload};
 
 const MIB: u64 = 1 << 20;
 
 /// The smallest guest the project's kernels boot in, to the largest a test machine is likely to have.
 const MEMORY: RangeInclusive<Bytes> = Bytes(128 * MIB)..=Bytes(64 << 30);
 
-/// Room for a few sub-buffers on each of 16 CPUs, to what a guest can spare.
-const BUFFER: RangeInclusive<Bytes> = Bytes(MIB)..=Bytes(1 << 30);
-
 /// The size of a page, and so of a sub-buffer, on x86_64.
 const PAGE: Bytes = Bytes(4096);
-
-/// The default of `trace.buffer`: 200,000 traced calls. The guest clears it at boot, which takes time.
-const DEFAULT_BUFFER: Bytes = Bytes(16 * MIB);
 
 /// The default of `deadline`.
 const DEFAULT_DEADLINE: Nanos = Nanos(60_000_000_000);
@@ -84,32 +79,6 @@ const PHASE: Grammar = Grammar {
     },
 };
 
-/// `set_ftrace_filter` would take more: `!` negates, `:` begins a command. A scenario only ever adds functions.
-const FUNCTION_GLOB: Grammar = Grammar {
-    what: "a glob of function names",
-    longest: 128,
-    allowed: "letters, digits, `_`, `.`, `$` and the wildcards `*`, `?`, `[a-z]`",
-    is_valid: |text| {
-        text.bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_.$*?[]-".contains(&byte))
-    },
-};
-
-const EVENT: Grammar = Grammar {
-    what: "an event",
-    longest: 128,
-    allowed: "`system` or `system:event` of letters, digits, `_`, `-` and the wildcards `*`, `?`",
-    is_valid: |text| {
-        let (system, event) = text.split_once(':').unwrap_or((text, "*"));
-        [system, event].into_iter().all(|part| {
-            !part.is_empty()
-                && part
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"_-*?".contains(&byte))
-        })
-    },
-};
-
 const KERNEL_PARAMETER: Grammar = Grammar {
     what: "a kernel parameter",
     longest: 256,
@@ -117,6 +86,39 @@ const KERNEL_PARAMETER: Grammar = Grammar {
     is_valid: |text| {
         text.bytes()
             .all(|byte| byte.is_ascii_graphic() && byte != b'"')
+    },
+};
+
+/// The most bytes all of `boot-config` may have: `XBC_DATA_MAX`, `include/linux/bootconfig.h`, Linux 7.3.
+const MAX_BOOT_CONFIG: usize = 32 * 1024 - 1;
+
+const BOOT_CONFIG: Grammar = Grammar {
+    what: "a line of a boot configuration",
+    longest: 1024,
+    allowed: "`key` or `key = value` of printable ASCII, the key of letters, digits, `_`, `-` and `.`",
+    is_valid: |text| {
+        let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        let key = key.trim_end_matches([' ', '+', ':']);
+        let is_key_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        let is_value_byte = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+        // Braces and comments would make more of a line than one key.
+        !key.is_empty()
+            && key.bytes().all(is_key_byte)
+            && value.bytes().all(is_value_byte)
+            && (value.contains('"') || !value.contains(['{', '}', '#', ';']))
+    },
+};
+
+/// A script for the guest's shell.
+const COMMAND: Grammar = Grammar {
+    what: "a command",
+    longest: 16 * 1024,
+    allowed: "a script for the guest's shell without control characters",
+    is_valid: |text| {
+        !text.trim().is_empty()
+            && !text
+                .chars()
+                .any(|character| character.is_control() && !matches!(character, '\n' | '\t'))
     },
 };
 
@@ -131,7 +133,7 @@ pub(crate) fn scenario(name: &str, file: ScenarioFile) -> Result<Scenario> {
     let clock = file.clock.read_if_given(clock)?.unwrap_or_default();
     let machine = machine(file.machine)?;
     let load = file.load.read_if_given(load)?.unwrap_or_default();
-    let trace = trace(file.trace, machine.memory, load)?;
+    let trace = trace::trace(file.trace, machine.memory, load)?;
     let deadline = file
         .deadline
         .read_if_given(|text| duration(text, Nanos(1)..=LONGEST))?
@@ -143,6 +145,7 @@ pub(crate) fn scenario(name: &str, file: ScenarioFile) -> Result<Scenario> {
     let only = Only {
         workload: file.workload,
         rounds: file.rounds,
+        command: file.command,
         until: file.until,
     };
     let phases = phases(only, file.phases, guest)?;
@@ -151,18 +154,25 @@ pub(crate) fn scenario(name: &str, file: ScenarioFile) -> Result<Scenario> {
         fit_command_line(&phases)?;
     }
     let phases: Vec<Phase> = phases.into_iter().map(|phase| phase.value).collect();
+    trace.fits(&phases)?;
+    let trace = trace.trace;
     let expect = file.expect.required("expect", start)?;
     has_entries("expect", &expect, 1..=MAX_EXPECTATIONS)?;
     let context = expect::Context {
         phases: &phases,
         load,
         command_line: &machine.command_line,
+        trace: &trace,
     };
     let expect = expect
         .value
         .into_iter()
         .map(|entry| context.expectation(entry))
         .collect::<Result<_>>()?;
+    let show = file
+        .show
+        .0
+        .map_or(Ok(Vec::new()), |list| show::show(list, &trace, &phases))?;
     Ok(Scenario {
         name: name.to_owned(),
         summary,
@@ -173,6 +183,7 @@ pub(crate) fn scenario(name: &str, file: ScenarioFile) -> Result<Scenario> {
         phases,
         deadline,
         expect,
+        show,
     })
 }
 
@@ -237,6 +248,10 @@ fn machine(given: Given<MachineBlock>) -> Result<Machine> {
             .command_line
             .read_if_given(command_line)?
             .unwrap_or_default(),
+        boot_config: block
+            .boot_config
+            .read_if_given(boot_config)?
+            .unwrap_or_default(),
     })
 }
 
@@ -257,6 +272,23 @@ fn command_line(list: &Located<Vec<Text>>) -> Result<Vec<String>> {
     Ok(words)
 }
 
+fn boot_config(list: &Located<Vec<Text>>) -> Result<Vec<String>> {
+    has_entries("boot-config", list, 0..=MAX_ENTRIES)?;
+    let lines = list
+        .value
+        .iter()
+        .map(|text| spelled(text, &BOOT_CONFIG))
+        .collect::<Result<Vec<_>>>()?;
+    let bytes: usize = lines.iter().map(|line| line.len() + 1).sum();
+    if bytes > MAX_BOOT_CONFIG {
+        let message = format!("boot-config is {bytes} bytes long");
+        return Err(
+            Mistake::new(list.place, message).allow(format!("at most {MAX_BOOT_CONFIG} bytes"))
+        );
+    }
+    Ok(lines)
+}
+
 fn kernel_parameter(text: &Text) -> Result<String> {
     let word = spelled(text, &KERNEL_PARAMETER)?;
     let key = word.split('=').next().unwrap_or(&word);
@@ -268,69 +300,36 @@ fn kernel_parameter(text: &Text) -> Result<String> {
     Ok(word)
 }
 
-fn trace(given: Given<TraceBlock>, memory: Option<Bytes>, load: Load) -> Result<Trace> {
-    let block = given.0.map(|block| block.value).unwrap_or_default();
-    if let (Load::BuiltIn, Some(place)) = (load, block.functions.place()) {
-        // function_graph registers at core_initcall, and an instance has no tracer on the command line.
-        let message = "functions cannot be traced while the kernel boots";
-        return Err(Mistake::new(place, message).allow("events"));
-    }
-    Ok(Trace {
-        functions: block
-            .functions
-            .read_if_given(|list| {
-                // An empty filter would trace every function there is.
-                has_entries("functions", list, 1..=MAX_ENTRIES)?;
-                list.value
-                    .iter()
-                    .map(|text| spelled(text, &FUNCTION_GLOB))
-                    .collect()
-            })?
-            .unwrap_or_else(|| vec!["deferred_*".to_owned()]),
-        events: block
-            .events
-            .read_if_given(|list| {
-                has_entries("events", list, 0..=MAX_ENTRIES)?;
-                list.value
-                    .iter()
-                    .map(|text| spelled(text, &EVENT))
-                    .collect()
-            })?
-            .unwrap_or_default(),
-        buffer: block
-            .buffer
-            .read_if_given(|text| buffer(text, memory))?
-            .unwrap_or(DEFAULT_BUFFER),
-    })
-}
-
-fn buffer(text: &Text, memory: Option<Bytes>) -> Result<Bytes> {
-    let buffer = size(text, BUFFER, PAGE)?;
-    match memory {
-        Some(memory) if buffer.0 > memory.0 / 2 => {
-            let message = format!("a buffer of {buffer} is more than half of the guest's {memory}");
-            Err(Mistake::new(text.place, message).allow(format!("at most {}", Bytes(memory.0 / 2))))
-        }
-        _ => Ok(buffer),
-    }
-}
-
 /// What describes the only phase of a file at its top level.
 struct Only {
     workload: Given<WorkloadBlock>,
     rounds: Given<RoundsBlock>,
+    command: Given<String>,
     until: Given<Choice<String>>,
 }
 
-/// The phases, each with its place, from either `workload` or `rounds` with `until`, or from `phases`.
+impl Only {
+    /// The keys that say what a phase does, by name, that are given.
+    fn keys(&self) -> impl Iterator<Item = (&'static str, Place)> {
+        let keys = [
+            ("workload", self.workload.place()),
+            ("rounds", self.rounds.place()),
+            ("command", self.command.place()),
+        ];
+        keys.into_iter()
+            .filter_map(|(key, place)| Some((key, place?)))
+    }
+}
+
+/// The phases, each with its place, from either `workload`, `rounds` or `command` with `until`, or from `phases`.
 fn phases(
     only: Only,
     phases: Given<List<PhaseBlock>>,
     guest: Guest,
 ) -> Result<Vec<Located<Phase>>> {
-    let place = only.workload.place().or(only.rounds.place());
-    match (place, phases.0) {
-        (Some(place), None) => {
+    let first = only.keys().next();
+    match (first, phases.0) {
+        (Some((_, place)), None) => {
             let value = work(ONLY_PHASE.to_owned(), only, place, guest)?;
             Ok(vec![Located { value, place }])
         }
@@ -348,12 +347,7 @@ fn phases(
             have_unique_names(&phases)?;
             Ok(phases)
         }
-        (Some(_), Some(list)) => {
-            let key = if only.workload.0.is_some() {
-                "workload"
-            } else {
-                "rounds"
-            };
+        (Some((key, _)), Some(list)) => {
             let message = format!("both `{key}` and `phases` are given");
             Err(Mistake::new(list.place, message)
                 .allow(format!("`{key}` for one phase, or `phases` for several")))
@@ -375,6 +369,7 @@ fn phase(block: Located<PhaseBlock>, guest: Guest) -> Result<Located<Phase>> {
     let only = Only {
         workload: block.workload,
         rounds: block.rounds,
+        command: block.command,
         until: block.until,
     };
     Ok(Located {
@@ -385,6 +380,17 @@ fn phase(block: Located<PhaseBlock>, guest: Guest) -> Result<Located<Phase>> {
 
 /// A phase from what describes it; `place` is where its map begins.
 fn work(name: String, only: Only, place: Place, guest: Guest) -> Result<Phase> {
+    let mut keys = only.keys();
+    if let (Some((first, _)), Some((second, place))) = (keys.next(), keys.next()) {
+        let message = format!("both `{first}` and `{second}` are given");
+        return Err(Mistake::new(place, message).allow(
+            "`workload` for one load, `rounds` for many with workloads of their own, or `command` for a script",
+        ));
+    }
+    drop(keys);
+    if let Some(text) = only.command.0 {
+        return command(name, &text, only.until.place(), guest);
+    }
     let Some(block) = only.rounds.0 else {
         let until = only.until.read_if_given(until)?.unwrap_or_default();
         let workload = only.workload.required("workload", place)?;
@@ -393,13 +399,9 @@ fn work(name: String, only: Only, place: Place, guest: Guest) -> Result<Phase> {
             workload: workload::workload(workload, guest, until)?,
             until,
             rounds: None,
+            command: None,
         });
     };
-    if let Some(place) = only.workload.place() {
-        let message = "both `workload` and `rounds` are given";
-        return Err(Mistake::new(place, message)
-            .allow("`workload` for one load, or `rounds` for many with workloads of their own"));
-    }
     if let Some(place) = only.until.place() {
         let message = "a round always ends once its items have";
         return Err(Mistake::new(place, message).allow("`until` beside `workload`"));
@@ -410,6 +412,25 @@ fn work(name: String, only: Only, place: Place, guest: Guest) -> Result<Phase> {
         workload: Workload::random(rounds.seed),
         until: Until::Done,
         rounds: Some(rounds),
+        command: None,
+    })
+}
+
+fn command(name: String, text: &Text, until: Option<Place>, guest: Guest) -> Result<Phase> {
+    if guest.load == Load::BuiltIn {
+        let message = "a workload in the kernel's image runs before any command could";
+        return Err(Mistake::new(text.place, message).allow("`load: module` at the top level"));
+    }
+    if let Some(place) = until {
+        let message = "a command always runs until it ends";
+        return Err(Mistake::new(place, message).allow("`until` beside `workload`"));
+    }
+    Ok(Phase {
+        name,
+        workload: Workload::none(),
+        until: Until::Done,
+        rounds: None,
+        command: Some(spelled(text, &COMMAND)?),
     })
 }
 
@@ -478,6 +499,7 @@ fn fits_deadline(phases: &[Located<Phase>], deadline: Nanos) -> Result<()> {
     let mut total = Nanos(0);
     for phase in phases {
         let least = match (phase.value.rounds, phase.value.until) {
+            _ if phase.value.command.is_some() => Nanos(0),
             (Some(rounds), _) => rounds
                 .workloads()
                 .map(|workload| workload.shortest_run())

@@ -132,7 +132,7 @@ const LINES: [(usize, &str, &str); 168] = [
     (
         1,
         "sumary: x",
-        "1:1: unknown key `sumary` (did you mean `summary`?); allowed: summary, clock, machine, trace, deadline, workload, rounds, until, load, phases, expect",
+        "1:1: unknown key `sumary` (did you mean `summary`?); allowed: summary, clock, machine, trace, deadline, workload, rounds, until, load, phases, command, expect, show",
     ),
     (1, "summary:", "1:8: a value is missing"),
     (
@@ -294,7 +294,7 @@ const LINES: [(usize, &str, &str); 168] = [
     (
         1,
         "summary: x\nmachine: { commandline: [a] }",
-        "2:12: unknown key `commandline` (did you mean `command-line`?); allowed: name, cpus, memory, command-line",
+        "2:12: unknown key `commandline` (did you mean `command-line`?); allowed: name, cpus, memory, command-line, boot-config",
     ),
     (
         1,
@@ -630,7 +630,7 @@ const LINES: [(usize, &str, &str); 168] = [
     (
         6,
         "expct:",
-        "6:1: unknown key `expct` (did you mean `expect`?); allowed: summary, clock, machine, trace, deadline, workload, rounds, until, load, phases, expect",
+        "6:1: unknown key `expct` (did you mean `expect`?); allowed: summary, clock, machine, trace, deadline, workload, rounds, until, load, phases, command, expect, show",
     ),
     (
         7,
@@ -655,22 +655,22 @@ const LINES: [(usize, &str, &str); 168] = [
     (
         7,
         "  - {}",
-        "7:5: this entry expects nothing; allowed: count, order, interval, lateness, duration, window, concurrency, difference, leaks, load, error, attempts, log, level, growth",
+        "7:5: this entry expects nothing; allowed: count, order, interval, lateness, duration, window, concurrency, difference, leaks, load, error, attempts, log, level, growth, before, call, stack, latency, profile, stack-size, histogram, exit, output",
     ),
     (
         7,
         "  -",
-        "7:4: this entry expects nothing; allowed: count, order, interval, lateness, duration, window, concurrency, difference, leaks, load, error, attempts, log, level, growth",
+        "7:4: this entry expects nothing; allowed: count, order, interval, lateness, duration, window, concurrency, difference, leaks, load, error, attempts, log, level, growth, before, call, stack, latency, profile, stack-size, histogram, exit, output",
     ),
     (
         7,
         "  - cuont: { of: ended, equals: 8 }",
-        "7:5: unknown key `cuont` (did you mean `count`?); allowed: count, order, interval, lateness, duration, window, concurrency, difference, leaks, load, error, attempts, log, level, growth",
+        "7:5: unknown key `cuont` (did you mean `count`?); allowed: count, order, interval, lateness, duration, window, concurrency, difference, leaks, load, error, attempts, log, level, growth, before, call, stack, latency, profile, stack-size, histogram, exit, output",
     ),
     (
         7,
         "  - count: { of: ended, equals: 8 }\n    order: { by: ended, ids: ascending }",
-        "7:5: this entry has several keys; each expectation is an entry of its own; allowed: one of count, order, interval, lateness, duration, window, concurrency, difference, leaks, load, error, attempts, log, level, growth",
+        "7:5: this entry has several keys; each expectation is an entry of its own; allowed: one of count, order, interval, lateness, duration, window, concurrency, difference, leaks, load, error, attempts, log, level, growth, before, call, stack, latency, profile, stack-size, histogram, exit, output",
     ),
     (
         7,
@@ -685,12 +685,12 @@ const LINES: [(usize, &str, &str); 168] = [
     (
         7,
         "  - count: { of: eaten, equals: 8 }",
-        "7:18: unknown subject `eaten`; allowed: armed, queued, started, retried, ended, cancelled, function",
+        "7:18: unknown subject `eaten`; allowed: armed, queued, started, retried, ended, cancelled, function, event",
     ),
     (
         7,
         "  - count: { of: function, equals: 8 }",
-        "7:18: `function` needs the name of a function; allowed: { function: deferred_item_body }",
+        "7:18: `function` needs the name of one; allowed: { function: deferred_item_body }, { event: sched:sched_switch }",
     ),
     (
         7,
@@ -700,7 +700,7 @@ const LINES: [(usize, &str, &str); 168] = [
     (
         7,
         "  - count: { of: { ended: x }, equals: 8 }",
-        "7:27: `ended` takes no value; allowed: of: ended",
+        "7:20: unknown key `ended`; allowed: event, where, function, key",
     ),
     (
         7,

@@ -31,11 +31,30 @@ fn smallest_file_gets_every_default() {
             cpus: 1,
             memory: None,
             command_line: Vec::new(),
+            boot_config: Vec::new(),
         },
         trace: Trace {
+            tracer: Tracer::FunctionGraph,
             functions: vec!["deferred_*".to_owned()],
+            not_functions: Vec::new(),
+            graph_functions: Vec::new(),
+            not_graph_functions: Vec::new(),
+            graph_depth: None,
+            threshold: None,
+            pids: Vec::new(),
+            not_pids: Vec::new(),
+            event_pids: Vec::new(),
+            not_event_pids: Vec::new(),
             events: Vec::new(),
+            function_triggers: Vec::new(),
+            probes: Vec::new(),
+            synthetic: Vec::new(),
+            options: Vec::new(),
+            clock: TraceClock::Local,
             buffer: Bytes(16 << 20),
+            sub_buffer: None,
+            function_profile: false,
+            stack_trace: false,
         },
         load: Load::Module,
         phases: vec![Phase {
@@ -61,6 +80,7 @@ fn smallest_file_gets_every_default() {
             },
             until: Until::Done,
             rounds: None,
+            command: None,
         }],
         deadline: Nanos(60_000_000_000),
         expect: vec![Expectation::Concurrency(ConcurrencyExpectation {
@@ -71,6 +91,7 @@ fn smallest_file_gets_every_default() {
                 at_most: Some(1),
             },
         })],
+        show: Vec::new(),
     };
     assert_eq!(good(SMALLEST), expected);
 }
@@ -96,7 +117,8 @@ expect: [{ leaks: { equals: 0 } }]
     assert_eq!(scenario.machine.memory, Some(Bytes(512 << 20)));
     assert_eq!(scenario.machine.command_line, ["kmemleak=on", "a=b,c"]);
     assert_eq!(scenario.trace.functions, ["deferred_*", "x[a-z]?"]);
-    assert_eq!(scenario.trace.events, ["sched", "timer:hrtimer_*"]);
+    let events: Vec<&str> = scenario.trace.events_recorded().collect();
+    assert_eq!(events, ["sched", "timer:hrtimer_*"]);
     assert_eq!(scenario.trace.buffer, Bytes(128 << 20));
     assert_eq!(scenario.phases[0].until, Until::Hold(Nanos(20_000_000)));
 }

@@ -7,3 +7,4 @@ mod good;
 mod hostile;
 mod repository;
 mod rules;
+mod tracing;

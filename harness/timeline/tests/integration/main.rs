@@ -4,6 +4,8 @@
 
 mod attempts;
 mod boots;
+mod commands;
+mod queries;
 mod record;
 mod rounds;
 mod trace;

@@ -5,7 +5,8 @@
 //! A script has a record on each line, `TIME CPU PID KIND ARGUMENT...`; times are in nanoseconds. Kinds:
 //! `mark TEXT`, `print TEXT`, `armed ID TIME_NS DELAY_NS`, `queued ID TIME_NS EXPIRES`, `started|cancelled ID TIME_NS`,
 //! `retried ID TIME_NS ATTEMPT ERROR`, `ended ID TIME_NS ERROR`, `initcall_start`, `initcall_finish RET`,
-//! `initcall_level LEVEL`, `in FUNCTION DEPTH`, `out FUNCTION DEPTH CALLTIME RETTIME [OVERRUN]`.
+//! `initcall_level LEVEL`, `in FUNCTION DEPTH`, `out FUNCTION DEPTH CALLTIME RETTIME [OVERRUN]`, `function FUNCTION`,
+//! `raise|softirq VEC`, `stack FUNCTION...`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,9 +14,10 @@ use std::fmt::Write as _;
 use deferinit_ftrace::capture::Capture;
 use deferinit_ftrace::format::Formats;
 use deferinit_ftrace::page::{CpuSubBuffers, PageLayout};
+use deferinit_ftrace::saved_cmdlines::SavedCmdlines;
 use deferinit_ftrace::stats::Stats;
 use deferinit_ftrace::symbols::Symbols;
-use deferinit_timeline::{Ending, Run, Timeline, build};
+use deferinit_timeline::{CommandHow, Ending, Query, Reading, Run, Timeline, build};
 
 /// `events/header_page` and `events/header_event` of a 64-bit kernel.
 const HEADER_PAGE: &str = "\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;\n\
@@ -50,7 +52,7 @@ const COMMON: [Field; 4] = [
 const ITEM: [Field; 2] = [("u64", "time_ns", 8, 8, 0), ("u32", "id", 16, 4, 0)];
 
 /// Every event: system, name, id, fields behind the common ones.
-const EVENTS: [(&str, &str, u16, &[Field]); 14] = [
+const EVENTS: [(&str, &str, u16, &[Field]); 18] = [
     (
         "ftrace",
         "print",
@@ -151,6 +153,36 @@ const EVENTS: [(&str, &str, u16, &[Field]); 14] = [
         60,
         &[("void *", "work", 8, 8, 0)],
     ),
+    (
+        "irq",
+        "softirq_raise",
+        70,
+        &[("unsigned int", "vec", 8, 4, 0)],
+    ),
+    (
+        "irq",
+        "softirq_entry",
+        71,
+        &[("unsigned int", "vec", 8, 4, 0)],
+    ),
+    (
+        "ftrace",
+        "function",
+        1,
+        &[
+            ("unsigned long", "ip", 8, 8, 0),
+            ("unsigned long", "parent_ip", 16, 8, 0),
+        ],
+    ),
+    (
+        "ftrace",
+        "kernel_stack",
+        4,
+        &[
+            ("int", "size", 8, 4, 1),
+            ("unsigned long", "caller[]", 16, 0, 0),
+        ],
+    ),
 ];
 
 /// What a test changes about a run that is whole and complete.
@@ -165,6 +197,16 @@ pub(crate) struct Setting<'a> {
     pub(crate) rounds: Option<(&'a str, &'a str)>,
     /// The phase that the boot itself is.
     pub(crate) boot: Option<&'a str>,
+    /// What is asked of the records.
+    pub(crate) queries: &'a [Query],
+    /// Whether entries of functions are not recorded.
+    pub(crate) has_exits_only: bool,
+    /// The agent's word on the command of a phase.
+    pub(crate) command: Option<(&'a str, CommandHow)>,
+    /// What a command wrote: the phase and the text.
+    pub(crate) output: Option<(&'a str, &'a str)>,
+    /// The files that are not whole.
+    pub(crate) cut: &'a [String],
 }
 
 impl Default for Setting<'_> {
@@ -177,6 +219,11 @@ impl Default for Setting<'_> {
             results: None,
             rounds: None,
             boot: None,
+            queries: &[],
+            has_exits_only: false,
+            command: None,
+            output: None,
+            cut: &[],
         }
     }
 }
@@ -211,13 +258,28 @@ pub(crate) fn timeline_of(script: &str, setting: Setting<'_>) -> Timeline {
         results,
         rounds,
         boot,
+        queries,
+        has_exits_only,
+        command,
+        output,
+        cut,
     } = setting;
     let of_phase = |(phase, text): (&str, &str)| (phase.to_owned(), text.to_owned());
     let (results, rounds) = (results.map(of_phase), rounds.map(of_phase));
+    let outputs = output.map(of_phase);
+    let commands: Vec<_> = command
+        .into_iter()
+        .map(|(phase, how)| (phase.to_owned(), how))
+        .collect();
     build(
         &capture,
-        &symbols,
-        boot,
+        &Reading {
+            symbols: &symbols,
+            tasks: &SavedCmdlines::default(),
+            boot,
+            queries,
+            has_exits_only,
+        },
         Run {
             ending,
             trace_clock,
@@ -226,6 +288,10 @@ pub(crate) fn timeline_of(script: &str, setting: Setting<'_>) -> Timeline {
             kmemleak,
             results: &results.into_iter().collect(),
             rounds: &rounds.into_iter().collect(),
+            commands: &commands,
+            outputs: &outputs.into_iter().collect(),
+            reports: &BTreeMap::new(),
+            cut,
         },
     )
 }
@@ -352,6 +418,13 @@ fn payload(pid: &str, kind: &str, arguments: &[&str]) -> Vec<u8> {
         ),
         "lost" => ("deferred_item_lost", vec![argument(1), argument(0)]),
         "work" => ("workqueue_queue_work", vec![0]),
+        "raise" => ("softirq_raise", vec![argument(0)]),
+        "softirq" => ("softirq_entry", vec![argument(0)]),
+        "function" => ("function", vec![function(arguments[0]), 0]),
+        "stack" => (
+            "kernel_stack",
+            vec![u64::try_from(arguments.len()).expect("small")],
+        ),
         _ => panic!("a script has no {kind}"),
     };
     let (_, _, id, fields) = EVENTS
@@ -370,6 +443,12 @@ fn payload(pid: &str, kind: &str, arguments: &[&str]) -> Vec<u8> {
         "print" if arguments == ["\\xff"] => bytes.extend([0xff, 0]),
         "print" => bytes.extend(format!("{}\n\0", arguments.join(" ")).bytes()),
         "initcall_level" => bytes.extend(format!("{}\0", arguments[0]).bytes()),
+        "stack" => {
+            bytes.extend([0; 4]);
+            for name in arguments {
+                bytes.extend(function(name).to_le_bytes());
+            }
+        }
         _ => {}
     }
     bytes

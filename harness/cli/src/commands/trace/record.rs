@@ -74,6 +74,7 @@ pub(crate) fn run(arguments: &Record, interrupted: Arc<AtomicBool>) -> Result<u8
         workload: None,
         insmod,
         files: files.into_files(),
+        shell: Vec::new(),
         boot_config,
     };
     let kernel = &arguments.kernel;
