@@ -563,14 +563,14 @@ fn what_the_kernel_cannot_do_or_refuses_is_named() {
             &["unsupported: the tracer hwlat", "CONFIG_HWLAT_TRACER"][..],
         ),
         (
-            &["-p", "functoin"],
+            &["-p", "functions"],
             2,
-            &["no tracer \"functoin\"", "function_graph"],
+            &["no tracer \"functions\"", "function_graph"],
         ),
         (
-            &["-p", "function", "-l", "vfs_raed"],
+            &["-p", "function", "-l", "vfs_reaad"],
             2,
-            &["vfs_raed matches no function", "near it are vfs_read"],
+            &["vfs_reaad matches no function", "near it are vfs_read"],
         ),
         (
             &["-p", "function_graph", "-g", "start_kernel"],
