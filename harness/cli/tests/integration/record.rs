@@ -467,9 +467,15 @@ fn tracers_that_only_the_top_can_run() {
             Line(&["block_bio_queue:"]),
         ],
     );
-    // Probing a device maps its registers. What it then reads and writes there has not been seen under TCG.
+    // Probing a device maps its registers and reads what it is. Bus 0 is the one that begins with a page: of others, Linux
+    // 7.3.4 loses the accesses (`kmmio_handler()` looks for the probe by the begin of the page).
     check(
-        &["-p", "mmiotrace", "--device", "virtio-rng-device"],
+        &[
+            "-p",
+            "mmiotrace",
+            "--device",
+            "virtio-rng-device,bus=virtio-mmio-bus.0",
+        ],
         &[
             "cd /sys/bus/platform/drivers/virtio-mmio; for d in LNRO*; do \
            grep -q 0x0004 $d/virtio*/device && echo $d > unbind && echo $d > bind; done; true",
