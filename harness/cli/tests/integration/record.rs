@@ -463,7 +463,7 @@ fn tracers_that_only_the_top_can_run() {
         &["dd if=/dev/zero of=/dev/ram0 bs=4k count=8 && sync"],
         &[
             Persistent(false),
-            Line(&["blktrace:"]),
+            Line(&["blktrace:", "sector=0 "]),
             Line(&["block_bio_queue:"]),
         ],
     );
