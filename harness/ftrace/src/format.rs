@@ -95,7 +95,7 @@ pub enum FieldError {
 pub enum Array {
     /// One value.
     No,
-    /// An array of this many elements, in place; 0 when the count is no plain number.
+    /// An array of this many elements, in place; 0 when the declaration has no plain number.
     Fixed(usize),
     /// An array from the field's offset to the payload's end (`args[]`).
     Trailing,
@@ -257,7 +257,11 @@ impl Field {
         let size = number(parts.next(), "size:")?;
         // Kernels before 2.6.33 do not say whether a field is signed; none of them can be a guest.
         let signed = number(parts.next(), "signed:")? != 0;
-        let (type_text, name, array) = read_declaration(declaration)?;
+        let (type_text, name, array) = match read_declaration(declaration)? {
+            // Probes and synthetic events leave the count out of the brackets: `u64 how[];` of 24 bytes.
+            (type_text, name, Array::Trailing) if size > 0 => (type_text, name, Array::Fixed(0)),
+            other => other,
+        };
         let width = match size {
             1 => Some(Width::One),
             2 => Some(Width::Two),
@@ -733,8 +737,9 @@ mod tests {
             ),
         ];
         for (declaration, type_text, name, array) in cases {
+            let size = if array == Array::Trailing { 0 } else { 4 };
             let field = field(&format!(
-                "\tfield:{declaration};\toffset:8;\tsize:4;\tsigned:0;"
+                "\tfield:{declaration};\toffset:8;\tsize:{size};\tsigned:0;"
             ));
             assert_eq!(
                 (field.type_text(), field.name(), field.array()),
@@ -742,6 +747,14 @@ mod tests {
                 "{declaration}"
             );
         }
+    }
+
+    #[test]
+    fn an_array_with_a_size_ends_where_that_says_though_it_has_no_count() {
+        let field = field("\tfield:u64 how[];\toffset:8;\tsize:8;\tsigned:0;");
+        assert_eq!(field.array(), Array::Fixed(0));
+        let payload: Vec<u8> = (0..24).collect();
+        assert_eq!(field.bytes(&payload), Ok(&payload[8..16]));
     }
 
     #[test]

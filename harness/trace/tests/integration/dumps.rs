@@ -5,11 +5,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use deferinit_ftrace::record::Event;
-use deferinit_trace::dump::SliceTally;
 use deferinit_trace::dump::chrome::Chrome;
 use deferinit_trace::dump::csv::{COLUMNS, Csv};
+use deferinit_trace::dump::flamegraph::Flamegraph;
+use deferinit_trace::dump::folded::Folded;
+use deferinit_trace::dump::graphviz::Graphviz;
 use deferinit_trace::dump::json::{Flushing, JsonLines};
 use deferinit_trace::dump::perfetto::Perfetto;
+use deferinit_trace::dump::SliceTally;
+use deferinit_trace::functions::Functions;
+use deferinit_trace::graph::{CallGraph, Graph, Grouping};
 use deferinit_trace::script;
 use serde_json::Value;
 
@@ -491,4 +496,66 @@ fn csv_has_a_cell_for_each_column_and_a_row_for_each_record() {
             assert_eq!(row[9], duration);
         }
     }
+}
+
+/// The graph of a capture's calls.
+fn graph(trace: &Trace) -> Graph {
+    let mut calls = CallGraph::new(Grouping::ByTask);
+    trace.each(|record| calls.record(record));
+    calls.finish(&mut Functions::new(&trace.symbols), &trace.tasks)
+}
+
+#[test]
+fn folded_stacks_hold_all_time_of_the_graph() {
+    let graph = graph(&Trace::of(captures::FUNCTION_GRAPH));
+    let mut out = Vec::new();
+    let mut folded = Folded::new(&mut out);
+    graph.stacks(&mut folded).expect("a vector takes all");
+    folded.finish().expect("a vector takes all");
+    let text = String::from_utf8(out).expect("names are UTF-8");
+    let expected: u64 = graph.nodes.iter().map(|node| node.counts.self_ns).sum();
+    let times = text.lines().map(|line| {
+        let (stack, time) = line.rsplit_once(' ').expect("a line has a time");
+        assert!(stack.split(';').all(|frame| !frame.is_empty()), "{line}");
+        time.parse::<u64>().expect("it is a number")
+    });
+    assert_eq!(times.sum::<u64>(), expected);
+    assert!(expected > 0 && text.contains("busybox-1;"), "{text}");
+    assert!(text.contains(";do_sys_openat2;"), "{text}");
+}
+
+#[test]
+fn the_flame_graph_and_the_digraph_show_a_captures_calls() {
+    let graph = graph(&Trace::of(captures::FUNCTION_GRAPH));
+    let mut flames = Flamegraph::new("a real guest");
+    graph.stacks(&mut flames).expect("it takes all");
+    let mut svg = Vec::new();
+    let tally = flames.finish(&mut svg).expect("a vector takes all");
+    let svg = String::from_utf8(svg).expect("names are UTF-8");
+    let self_ns: u64 = graph.nodes.iter().map(|node| node.counts.self_ns).sum();
+    assert_eq!(tally.total_ns, self_ns);
+    assert_eq!(
+        svg.matches("<g class=\"f\"").count() as u64,
+        tally.drawn + 1
+    );
+    assert!(
+        tally.drawn > 20 && svg.contains("data-n=\"vfs_open\""),
+        "{tally:?}"
+    );
+
+    let mut digraph = Graphviz::new();
+    graph.stacks(&mut digraph).expect("it takes all");
+    let mut dot = Vec::new();
+    digraph.finish(&mut dot).expect("a vector takes all");
+    let dot = String::from_utf8(dot).expect("names are UTF-8");
+    let calls: u64 = graph
+        .nodes
+        .iter()
+        .filter(|node| graph.names[node.name].name == "vfs_open")
+        .map(|node| node.counts.calls)
+        .sum();
+    assert!(
+        calls > 0 && dot.contains(&format!("[label=\"vfs_open\\n{calls} calls\\n")),
+        "{dot}"
+    );
 }
