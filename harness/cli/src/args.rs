@@ -3,12 +3,13 @@
 //! The arguments as they are typed.
 
 pub(crate) mod record;
+pub(crate) mod trace;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::trace_args::Trace;
+use self::trace::Trace;
 
 /// Tests deferred initialisation in the Linux kernel.
 ///

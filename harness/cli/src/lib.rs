@@ -21,7 +21,6 @@ mod repetitions;
 mod scenarios;
 mod show;
 mod stdout;
-mod trace_args;
 mod trace_file;
 mod trace_time;
 

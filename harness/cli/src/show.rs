@@ -21,9 +21,8 @@ use deferinit_trace::names::Names;
 use deferinit_trace::replay::{KernelReplay, Selection as Calls};
 use deferinit_trace::report::FunctionStatistics;
 
-use crate::commands::trace::replay::render_event;
+use crate::args::trace::Window;
 use crate::exit::Failure;
-use crate::trace_args::Window;
 use crate::trace_file::Trace;
 
 /// Where the text is in a run's folder.
@@ -136,7 +135,10 @@ fn replay(folder: &Path, function: Option<&str>) -> Result<String, Failure> {
     .with_irq_text(symbols.irq_entry_text());
     let mut out = Vec::new();
     replay.header(&mut out);
-    let mut render = |record: &Record<'_>, into: &mut Vec<u8>| render_event(record, into);
+    let fields = Fields::new(trace.file.formats());
+    let mut names = Names::new(&symbols, &tasks);
+    let mut render =
+        |record: &Record<'_>, into: &mut Vec<u8>| fields.text(record, &mut names, into);
     trace.each(&Window::default(), |step| {
         if step.follows_loss {
             replay.lost(step.record.cpu, None, &mut out);

@@ -21,8 +21,8 @@ use deferinit_ftrace::saved_cmdlines::SavedCmdlines;
 use deferinit_ftrace::symbols::Symbols;
 use deferinit_ftrace::trace_dat::{Buffer, CpuBlocks, Opening, Source, TraceFile};
 
+use crate::args::trace::{Input, Window};
 use crate::exit::{Failure, complain};
-use crate::trace_args::{Input, Window};
 
 /// Where the trace is in a run's folder.
 const IN_RUN: &str = "trace/trace.dat";

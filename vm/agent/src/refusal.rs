@@ -122,10 +122,10 @@ mod tests {
             blk,
             "the tracer blk: the kernel was built without CONFIG_BLK_DEV_IO_TRACE"
         );
-        let mistake = no_tracer("functoin", "nop function\n").to_string();
+        let mistake = no_tracer("functions", "nop function\n").to_string();
         assert_eq!(
             mistake,
-            "there is no tracer \"functoin\"; this kernel has function, nop"
+            "there is no tracer \"functions\"; this kernel has function, nop"
         );
     }
 

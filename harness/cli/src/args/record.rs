@@ -146,7 +146,7 @@ pub(crate) struct Record {
     #[arg(long, value_enum, default_value_t = Clock::Exact)]
     pub(crate) clock: Clock,
 
-    /// Add this device to it, as QEMU's -device takes it: virtio-rng-device
+    /// Add this device to it, as QEMU's -device takes it: virtio-rng-device,bus=virtio-mmio-bus.0
     #[arg(long = "device", value_name = "DEVICE")]
     pub(crate) devices: Vec<String>,
 

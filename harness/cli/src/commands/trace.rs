@@ -8,7 +8,7 @@ mod functions;
 mod info;
 mod latency;
 mod record;
-pub(crate) mod replay;
+mod replay;
 mod rewrite;
 
 use std::sync::Arc;
@@ -17,9 +17,9 @@ use std::sync::atomic::AtomicBool;
 use anyhow::Context;
 use serde::Serialize;
 
+use crate::args::trace::Trace;
 use crate::exit::Failure;
 use crate::stdout::print;
-use crate::trace_args::Trace;
 
 /// Runs the command.
 pub(crate) fn run(command: &Trace, interrupted: Arc<AtomicBool>) -> Result<u8, Failure> {

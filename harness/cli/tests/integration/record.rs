@@ -463,13 +463,19 @@ fn tracers_that_only_the_top_can_run() {
         &["dd if=/dev/zero of=/dev/ram0 bs=4k count=8 && sync"],
         &[
             Persistent(false),
-            Line(&["blktrace:"]),
+            Line(&["blktrace:", "sector=0 "]),
             Line(&["block_bio_queue:"]),
         ],
     );
-    // Probing a device maps its registers. What it then reads and writes there has not been seen under TCG.
+    // Probing a device maps its registers and reads what it is. Bus 0 is the one that begins with a page: of others, Linux
+    // 7.3.4 loses the accesses (`kmmio_handler()` looks for the probe by the begin of the page).
     check(
-        &["-p", "mmiotrace", "--device", "virtio-rng-device"],
+        &[
+            "-p",
+            "mmiotrace",
+            "--device",
+            "virtio-rng-device,bus=virtio-mmio-bus.0",
+        ],
         &[
             "cd /sys/bus/platform/drivers/virtio-mmio; for d in LNRO*; do \
            grep -q 0x0004 $d/virtio*/device && echo $d > unbind && echo $d > bind; done; true",
@@ -563,14 +569,14 @@ fn what_the_kernel_cannot_do_or_refuses_is_named() {
             &["unsupported: the tracer hwlat", "CONFIG_HWLAT_TRACER"][..],
         ),
         (
-            &["-p", "functoin"],
+            &["-p", "functions"],
             2,
-            &["no tracer \"functoin\"", "function_graph"],
+            &["no tracer \"functions\"", "function_graph"],
         ),
         (
-            &["-p", "function", "-l", "vfs_raed"],
+            &["-p", "function", "-l", "vfs_reaad"],
             2,
-            &["vfs_raed matches no function", "near it are vfs_read"],
+            &["vfs_reaad matches no function", "near it are vfs_read"],
         ),
         (
             &["-p", "function_graph", "-g", "start_kernel"],

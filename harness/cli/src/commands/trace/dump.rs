@@ -24,9 +24,9 @@ use deferinit_trace::graph::{CallGraph, Graph, Grouping};
 use deferinit_trace::names::Names;
 use deferinit_trace::script::to_program;
 
+use crate::args::trace::{Dump, DumpFormat, Script, Window};
 use crate::commands::trace::rewrite;
 use crate::exit::{Failure, complain};
-use crate::trace_args::{Dump, DumpFormat, Script, Window};
 use crate::trace_file::Trace;
 
 /// Writes a trace in another format.

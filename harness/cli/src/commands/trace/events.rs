@@ -17,10 +17,10 @@ use deferinit_trace::names::Names;
 use deferinit_trace::text::scaled;
 
 use crate::args::Format;
+use crate::args::trace::{Buckets, Events, Window};
 use crate::commands::trace::print_json;
 use crate::exit::{Failure, complain};
 use crate::stdout::{Printed, print_bytes, written};
-use crate::trace_args::{Buckets, Events, Window};
 use crate::trace_file::Trace;
 use crate::trace_time::Seconds;
 

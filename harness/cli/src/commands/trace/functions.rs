@@ -15,10 +15,11 @@ use deferinit_trace::graph::{CallGraph, Grouping};
 use deferinit_trace::report::{Column, FunctionStatistics, Report};
 
 use crate::args::Format;
+use crate::args::trace::{self as trace_args, GraphFormat, Window};
+use crate::commands::trace::events::lacks;
 use crate::commands::trace::print_json;
 use crate::exit::{Failure, complain};
 use crate::stdout::print_bytes;
-use crate::trace_args::{self, GraphFormat, Window};
 use crate::trace_file::Trace;
 
 /// Prints the statistics of each function.
@@ -29,7 +30,7 @@ pub(crate) fn report(arguments: &trace_args::Report) -> Result<u8, Failure> {
         report.retain(&Glob::new(glob));
     }
     report.sort(column(&arguments.sort));
-    explain(&trace, &report, arguments.function.as_deref());
+    explain(&trace, &report, arguments.function.as_deref())?;
     if let Some(limit) = arguments.limit {
         report.functions.truncate(limit);
     }
@@ -52,7 +53,7 @@ pub(crate) fn diff(arguments: &trace_args::Diff) -> Result<u8, Failure> {
         if let Some(glob) = &arguments.function {
             report.retain(&Glob::new(glob));
         }
-        explain(&trace, &report, arguments.function.as_deref());
+        explain(&trace, &report, arguments.function.as_deref())?;
         Ok::<_, Failure>((report, code))
     };
     let ((first, first_code), (second, second_code)) =
@@ -134,8 +135,8 @@ fn statistics(trace: &Trace, window: &Window) -> Result<(Report, u8), Failure> {
     Ok((statistics.finish(&mut Functions::new(&symbols)), code))
 }
 
-/// Says what a reader of an empty or inexact report should know.
-fn explain(trace: &Trace, report: &Report, glob: Option<&str>) {
+/// Says what a reader of an inexact report should know. A report of nothing that was asked for is an error.
+fn explain(trace: &Trace, report: &Report, glob: Option<&str>) -> Result<(), Failure> {
     let account = &report.account;
     if account.losses > 0 {
         complain(&format!(
@@ -144,15 +145,13 @@ fn explain(trace: &Trace, report: &Report, glob: Option<&str>) {
             account.losses
         ));
     }
-    if report.functions.is_empty()
-        && let Some(glob) = glob
-    {
-        complain(&nothing_matches(trace, glob, account));
-    } else if report.functions.is_empty() {
-        complain(&format!(
-            "warning: {}: no call is in this trace: it has no records of function_graph",
-            trace.path.display()
-        ));
+    match glob {
+        Some(glob) if report.functions.is_empty() => Err(nothing_matches(trace, glob, account)),
+        None if report.functions.is_empty() => Err(lacks(
+            trace,
+            "no call is in this trace: it has no records of function_graph",
+        )),
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -11,10 +11,10 @@ use deferinit_ftrace::stats::Stats;
 use serde::Serialize;
 
 use crate::args::Format;
+use crate::args::trace::Info;
 use crate::commands::trace::print_json;
 use crate::exit::Failure;
 use crate::stdout::print;
-use crate::trace_args::Info;
 use crate::trace_file::Trace;
 use crate::trace_time::Seconds;
 

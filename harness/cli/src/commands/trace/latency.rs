@@ -18,11 +18,11 @@ use deferinit_trace::texts::latency::{Latency, RowEvent};
 use serde::Serialize;
 
 use crate::args::Format;
+use crate::args::trace::{self as trace_args, LatencyOf};
 use crate::commands::trace::events::{lacks, measure, print_pairs, scale, select};
 use crate::commands::trace::print_json;
 use crate::exit::{Failure, PASSED, UNRESOLVED};
 use crate::stdout::print_bytes;
-use crate::trace_args::{self, LatencyOf};
 use crate::trace_file::Trace;
 
 /// Where a run keeps the text of a latency tracer, beside its trace.dat.

@@ -4,13 +4,15 @@
 
 use deferinit_ftrace::record::Record;
 use deferinit_report::{Colour, Terminal};
+use deferinit_trace::fields::Fields;
 use deferinit_trace::functions::Functions;
 use deferinit_trace::glob::Glob;
+use deferinit_trace::names::Names;
 use deferinit_trace::replay::{Columns, KernelReplay, LocalReplay, Palette, Selection};
 
+use crate::args::trace::{Part, Replay, Style};
 use crate::exit::Failure;
 use crate::stdout::Output;
-use crate::trace_args::{Part, Replay, Style};
 use crate::trace_file::Trace;
 
 /// Runs the command.
@@ -37,7 +39,10 @@ fn kernel(trace: &Trace, arguments: &Replay) -> Result<u8, Failure> {
     .with_irq_text(symbols.irq_entry_text());
     let mut out = Output::new();
     replay.header(out.bytes());
-    let mut render = |record: &Record<'_>, into: &mut Vec<u8>| render_event(record, into);
+    let fields = Fields::new(trace.file.formats());
+    let mut names = Names::new(&symbols, &tasks);
+    let mut render =
+        |record: &Record<'_>, into: &mut Vec<u8>| fields.text(record, &mut names, into);
     let tally = trace.each(&arguments.window, |step| {
         if step.follows_loss {
             replay.lost(step.record.cpu, None, out.bytes());
@@ -113,13 +118,5 @@ fn palette() -> Palette {
             comment: "\x1b[2m",
             reset: "\x1b[0m",
         },
-    }
-}
-
-/// An event that is no call, as `name: field=value`.
-pub(crate) fn render_event(record: &Record<'_>, into: &mut Vec<u8>) {
-    use deferinit_ftrace::record::Event;
-    if let Event::Other(fields) = record.event {
-        into.extend_from_slice(format!("{fields:?}").as_bytes());
     }
 }

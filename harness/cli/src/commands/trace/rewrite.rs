@@ -12,11 +12,11 @@ use deferinit_ftrace::trace_dat::{Rewritten, Selection, Text, TraceDat, rewrite}
 use serde::Serialize;
 
 use crate::args::Format;
+use crate::args::trace::{Merge, Split, Window};
 use crate::commands::trace::dump::Partial;
 use crate::commands::trace::print_json;
 use crate::exit::{Failure, PASSED, TRACE};
 use crate::stdout::print;
-use crate::trace_args::{Merge, Split, Window};
 use crate::trace_file::Trace;
 
 /// What was written, as it is printed for programs.

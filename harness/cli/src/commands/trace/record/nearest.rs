@@ -189,7 +189,7 @@ mod tests {
     fn each_reason_is_told_from_the_others() {
         for (pattern, parts) in [
             (
-                "vfs_raed",
+                "vfs_reaad",
                 &["no such function", "near it are vfs_read"][..],
             ),
             ("start_it", &["__init", "--boot"]),

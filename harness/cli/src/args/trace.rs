@@ -10,8 +10,8 @@ use deferinit_scenario::Nanos;
 use deferinit_trace::diff::Measure;
 use deferinit_trace::report::Column;
 
-use crate::args::Format;
-use crate::args::record::Record;
+use super::Format;
+use super::record::Record;
 use crate::trace_time::TimePoint;
 
 #[derive(Debug, Subcommand)]
