@@ -45,7 +45,10 @@ pub(crate) fn write(scenario: &Scenario, folder: &Path) -> Result<()> {
     let mut shown = String::new();
     for view in &scenario.show {
         let (title, text) = part(view, folder);
-        let text = text.unwrap_or_else(|failure| format!("cannot be shown: {failure}"));
+        let text = text.unwrap_or_else(|failure| {
+            let why = failure.to_string();
+            format!("not shown: {}", why.strip_prefix("error: ").unwrap_or(&why))
+        });
         let text = text.trim_end();
         let lines: Vec<&str> = text.lines().take(MOST_LINES).collect();
         let left_out = text.lines().count().saturating_sub(lines.len());
@@ -230,7 +233,7 @@ mod tests {
             text.starts_with("== output ==\none\ntwo\n\n== longest latency ==\n"),
             "{text}"
         );
-        assert!(text.contains("cannot be shown: cannot read "), "{text}");
+        assert!(text.contains("not shown: cannot read "), "{text}");
     }
 
     #[test]

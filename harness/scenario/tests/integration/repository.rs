@@ -82,14 +82,16 @@ fn every_scenario_takes_little_guest_time() {
         } else {
             shortest.sum()
         };
+        // The kernel's own late work has to be over before that of a boot can be told from it.
+        let most = if scenario.is_built_in() {
+            3_000_000_000
+        } else {
+            1_500_000_000
+        };
         let holds = scenario
             .phases
             .iter()
             .any(|phase| phase.until != deferinit_scenario::Until::Done);
-        assert!(
-            holds || least < 1_500_000_000,
-            "{}: {least} ns",
-            scenario.name
-        );
+        assert!(holds || least < most, "{}: {least} ns", scenario.name);
     }
 }
