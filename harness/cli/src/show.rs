@@ -140,10 +140,15 @@ fn replay(folder: &Path, function: Option<&str>) -> Result<String, Failure> {
     let mut render =
         |record: &Record<'_>, into: &mut Vec<u8>| fields.text(record, &mut names, into);
     trace.each(&Window::default(), |step| {
-        if step.follows_loss {
+        if step.follows_loss() {
             replay.lost(step.record.cpu, None, &mut out);
         }
-        replay.record(&step.record, step.following.as_ref(), &mut render, &mut out);
+        replay.record(
+            &step.record,
+            step.following().as_ref(),
+            &mut render,
+            &mut out,
+        );
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(String::from_utf8_lossy(&out).into_owned())
@@ -154,7 +159,7 @@ fn statistics(folder: &Path) -> Result<String, Failure> {
     let trace = Trace::open_path(folder, None, true)?;
     let mut statistics = FunctionStatistics::default();
     trace.each(&Window::default(), |step| {
-        if step.follows_loss {
+        if step.follows_loss() {
             statistics.lost(None);
         }
         statistics.record(&step.record);

@@ -44,10 +44,21 @@ pub(crate) struct Trace {
 /// One record on the way.
 pub(crate) struct Step<'a> {
     pub(crate) record: Record<'a>,
+    records: &'a Records<'a, AheadBlocks>,
+}
+
+impl<'a> Step<'a> {
     /// The one behind it on the same CPU.
-    pub(crate) following: Option<Record<'a>>,
+    #[inline]
+    pub(crate) fn following(&self) -> Option<Record<'a>> {
+        self.records.following()
+    }
+
     /// Whether records of its CPU were lost before it.
-    pub(crate) follows_loss: bool,
+    #[inline]
+    pub(crate) fn follows_loss(&self) -> bool {
+        self.records.follows_loss()
+    }
 }
 
 impl Window {
@@ -268,8 +279,7 @@ impl Trace {
             }
             let step = Step {
                 record,
-                following: records.following(),
-                follows_loss: records.follows_loss(),
+                records: &records,
             };
             if visit(&step)?.is_break() {
                 break;

@@ -7,8 +7,11 @@
 //! place. Of the blocks, two per CPU are held at a time.
 //! It does not judge: a caller holds the [`Tally`] against the kernel's own statistics ([`crate::stats`]).
 
+use std::ops::Range;
+
+use crate::bytes::index;
 use crate::format::{FormatIndex, Formats};
-use crate::page::{self, CpuSubBuffers, Found, PageLayout, SubBuffer, Walk};
+use crate::page::{self, CpuSubBuffers, PageLayout, SubBuffer, Walk};
 use crate::record::{self, Record};
 
 /// At most this many damages are listed; all are counted.
@@ -168,19 +171,27 @@ struct Cursor<B> {
     behind: Option<Place>,
     /// Sub-buffers begun so far.
     begun: usize,
+    /// The latest time of the sub-buffers before the one that is walked.
     latest: u64,
     tally: CpuTally,
 }
 
-/// Where a record is.
+/// Where a record is. Small, since two are copied for each record.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     timestamp_ns: u64,
+    start: u32,
+    end: u32,
     format: FormatIndex,
     in_first: bool,
     follows_loss: bool,
-    start: usize,
-    end: usize,
+}
+
+impl Place {
+    #[inline]
+    fn payload(self) -> Range<usize> {
+        index(self.start)..index(self.end)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -363,7 +374,7 @@ impl<'f, B: Blocks> Records<'f, B> {
         let (place, _) = self.current?;
         let cursor = self.cursors.get(place)?;
         let head = cursor.head?;
-        cursor.slot(head.in_first).get(head.start..head.end)
+        cursor.slot(head.in_first).get(head.payload())
     }
 
     /// Whether the head's sub-buffer is marked as having lost records before it, and the head is its first one.
@@ -467,7 +478,7 @@ impl<B: Blocks> Cursor<B> {
     #[inline]
     fn record<'r>(&'r self, formats: &'r Formats, place: Option<Place>) -> Option<Record<'r>> {
         let place = place?;
-        let payload = self.slot(place.in_first).get(place.start..place.end)?;
+        let payload = self.slot(place.in_first).get(place.payload())?;
         Record::typed(
             formats,
             place.format,
@@ -489,38 +500,40 @@ impl<B: Blocks> Cursor<B> {
             };
             let page = block.get(self.page..self.next_page).unwrap_or_default();
             match self.walk.next(page) {
-                Some(Ok(found)) => {
+                Ok(true) => {
                     self.tally.decoded = self.tally.decoded.saturating_add(1);
-                    self.latest = found.timestamp_ns;
-                    let payload = page.get(found.start..found.end).unwrap_or_default();
-                    match formats.of_payload(payload) {
-                        Ok(format) => {
-                            self.behind = Some(self.place(&found, format));
-                            return;
-                        }
-                        Err(error) => self.damaged(damage, found.offset, error.into()),
+                    let payload = page.get(self.walk.payload()).unwrap_or_default();
+                    if let Some(format) = formats.of_payload(payload) {
+                        self.behind = Some(self.place(format));
+                        return;
                     }
+                    let error = formats.why_not(payload);
+                    self.damaged(damage, self.walk.offset(), error.into());
                 }
-                Some(Err(error)) => self.damaged(damage, error.offset(), error.into()),
-                None => {
+                Ok(false) => {
                     if !self.begin(damage) {
                         self.behind = None;
                         return;
                     }
                 }
+                Err(error) => self.damaged(damage, error.offset(), (*error).into()),
             }
         }
     }
 
     #[inline]
-    fn place(&mut self, found: &Found, format: FormatIndex) -> Place {
+    fn place(&mut self, format: FormatIndex) -> Place {
+        let payload = self.walk.payload();
+        // A block is far smaller than 4 GiB, and a place beyond it has no payload.
+        let place =
+            |offset: usize| u32::try_from(self.page.saturating_add(offset)).unwrap_or(u32::MAX);
         Place {
-            follows_loss: std::mem::take(&mut self.has_lost),
-            timestamp_ns: self.clock.convert(found.timestamp_ns),
+            timestamp_ns: self.clock.convert(self.walk.timestamp_ns()),
+            start: place(payload.start),
+            end: place(payload.end),
             format,
             in_first: self.walks_first,
-            start: self.page.saturating_add(found.start),
-            end: self.page.saturating_add(found.end),
+            follows_loss: std::mem::take(&mut self.has_lost),
         }
     }
 
@@ -531,6 +544,9 @@ impl<B: Blocks> Cursor<B> {
 
     /// Starts on the next sub-buffer, of the next block if need be; `false` when there is none.
     fn begin(&mut self, damage: &mut DamageList) -> bool {
+        // The time that the sub-buffer before it came to.
+        let before = self.walk.timestamp_ns().max(self.latest);
+        self.latest = before;
         self.walk = Walk::default();
         self.page = self.next_page;
         if self.page >= self.slot(self.walks_first).len() && !self.next_block(damage) {
@@ -559,8 +575,7 @@ impl<B: Blocks> Cursor<B> {
                 .missed_events
                 .saturating_add(missed.count.unwrap_or(0));
         }
-        if starts < self.latest {
-            let before = self.latest;
+        if starts < before {
             self.damaged(damage, 0, DamageKind::SubBufferOrder { before, starts });
         }
         self.walk = walk;

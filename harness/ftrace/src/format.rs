@@ -485,6 +485,9 @@ impl EventFormat {
         };
         format.shape = Shape::of(&format)?;
         format.needed_bytes = format.shape.end();
+        if let Ok(common) = format.common() {
+            format.needed_bytes = format.needed_bytes.max(common.end);
+        }
         Ok(format)
     }
 
@@ -660,37 +663,36 @@ impl Formats {
         self.events.get(usize::from(place.0))
     }
 
-    /// Why a payload of so many bytes is none.
-    #[cold]
-    pub(crate) fn no_common_fields(&self, bytes: usize) -> record::Error {
-        record::Error::NoCommonFields {
-            bytes,
-            needed: self.common.as_ref().map_or(0, |common| common.end),
-        }
-    }
-
     /// The format of a record, if its payload has all that the format's getters read.
     #[inline]
-    pub(crate) fn of_payload(&self, payload: &[u8]) -> Result<FormatIndex, record::Error> {
-        let common = self
-            .common
-            .as_ref()
-            .filter(|common| common.end <= payload.len());
-        let Some(common) = common else {
-            return Err(self.no_common_fields(payload.len()));
+    pub(crate) fn of_payload(&self, payload: &[u8]) -> Option<FormatIndex> {
+        let common = self.common.as_ref()?;
+        let [low, high, ..] = common.id.bits(payload)?.to_le_bytes();
+        let place = (*self
+            .by_id
+            .get(usize::from(u16::from_le_bytes([low, high])))?)?;
+        (self.at(place)?.needed_bytes <= payload.len()).then_some(place)
+    }
+
+    /// Why a payload is of no format.
+    #[cold]
+    pub(crate) fn why_not(&self, payload: &[u8]) -> record::Error {
+        let bytes = payload.len();
+        let no_common_fields = record::Error::NoCommonFields {
+            bytes,
+            needed: self.common.as_ref().map_or(0, |common| common.end),
+        };
+        let Some(common) = self.common.as_ref().filter(|common| common.end <= bytes) else {
+            return no_common_fields;
         };
         let [low, high, ..] = common.id.bits(payload).unwrap_or(0).to_le_bytes();
         let id = u16::from_le_bytes([low, high]);
-        let Some(place) = self.by_id.get(usize::from(id)).copied().flatten() else {
-            return Err(record::Error::UnknownEvent(id));
-        };
-        match self.at(place) {
-            Some(format) if format.needed_bytes <= payload.len() => Ok(place),
-            Some(format) => Err(record::Error::Short {
-                bytes: payload.len(),
+        match self.by_id(id) {
+            None => record::Error::UnknownEvent(id),
+            Some(format) => record::Error::Short {
+                bytes,
                 event: format.full_name(),
-            }),
-            None => Err(record::Error::UnknownEvent(id)),
+            },
         }
     }
 }

@@ -8,6 +8,8 @@
 //! Source: `include/linux/ring_buffer.h`, `include/linux/ring_buffer_types.h` and `kernel/trace/ring_buffer.c`,
 //! Linux 7.3.
 
+use std::ops::Range;
+
 use crate::bytes::{index, u32_at, u64_at};
 use crate::format::{self, Field};
 
@@ -177,17 +179,9 @@ pub(crate) struct Walk {
     end: usize,
     data: usize,
     now: u64,
-}
-
-/// What a step of a [`Walk`] found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Found {
-    pub(crate) timestamp_ns: u64,
-    /// Where the record's header starts, in bytes from the sub-buffer's start.
-    pub(crate) offset: usize,
-    /// Where its payload starts and ends.
-    pub(crate) start: usize,
-    pub(crate) end: usize,
+    /// The record that was found last: where its header and its payload start; it ends at `at`.
+    found: usize,
+    payload: usize,
 }
 
 impl Error {
@@ -413,19 +407,38 @@ impl<'a> SubBuffer<'a> {
             end: self.data.saturating_add(self.committed),
             data: self.data,
             now: self.timestamp_ns,
+            ..Walk::default()
         }
     }
 }
 
 impl Walk {
-    #[cold]
-    fn fail(&mut self, error: Error) -> Option<Result<Found, Error>> {
-        self.at = self.end;
-        Some(Err(error))
+    /// Time of the record that was found last.
+    #[inline]
+    pub(crate) fn timestamp_ns(&self) -> u64 {
+        self.now
+    }
+
+    /// Where its header starts, in bytes from the sub-buffer's start.
+    #[inline]
+    pub(crate) fn offset(&self) -> usize {
+        self.found
+    }
+
+    /// Where its payload is.
+    #[inline]
+    pub(crate) fn payload(&self) -> Range<usize> {
+        self.payload..self.at
     }
 
     #[cold]
-    fn beyond_commit(&mut self) -> Option<Result<Found, Error>> {
+    fn fail(&mut self, error: Error) -> Result<bool, Box<Error>> {
+        self.at = self.end;
+        Err(Box::new(error))
+    }
+
+    #[cold]
+    fn beyond_commit(&mut self) -> Result<bool, Box<Error>> {
         self.fail(Error::EventBeyondCommit {
             offset: self.at,
             committed: self.end.saturating_sub(self.data),
@@ -433,7 +446,7 @@ impl Walk {
     }
 
     #[cold]
-    fn bad_length(&mut self, length: u32) -> Option<Result<Found, Error>> {
+    fn bad_length(&mut self, length: u32) -> Result<bool, Box<Error>> {
         self.fail(Error::EventLength {
             offset: self.at,
             length,
@@ -441,7 +454,7 @@ impl Walk {
     }
 
     #[cold]
-    fn bad_time(&mut self, after: u64) -> Option<Result<Found, Error>> {
+    fn bad_time(&mut self, after: u64) -> Result<bool, Box<Error>> {
         self.fail(Error::Time {
             offset: self.at,
             before: self.now,
@@ -449,9 +462,10 @@ impl Walk {
         })
     }
 
-    /// Finds the next record of `page`, which must be the sub-buffer that this place is in; ends after the first error.
+    /// Finds the next record of `page`, which must be the sub-buffer that this place is in; `false` at its end, and after
+    /// the first error.
     #[inline]
-    pub(crate) fn next(&mut self, page: &[u8]) -> Option<Result<Found, Error>> {
+    pub(crate) fn next(&mut self, page: &[u8]) -> Result<bool, Box<Error>> {
         let Some(page) = page.get(..self.end) else {
             return self.beyond_commit();
         };
@@ -459,7 +473,7 @@ impl Walk {
             let rest = page.get(self.at..).unwrap_or_default();
             let Some((header, body)) = rest.split_first_chunk::<4>() else {
                 return if rest.is_empty() {
-                    None
+                    Ok(false)
                 } else {
                     self.beyond_commit()
                 };
@@ -492,7 +506,7 @@ impl Walk {
                 // Padding without a time: the rest of the page is dead.
                 29 if delta == 0 => {
                     self.at = self.end;
-                    return None;
+                    return Ok(false);
                 }
                 29 => {
                     let Some(length) = u32_at(body, 0) else {
@@ -536,19 +550,15 @@ impl Walk {
 
     /// The record whose payload is there; the place behind it.
     #[inline]
-    fn record(&mut self, delta: u64, start: usize, end: usize) -> Option<Result<Found, Error>> {
+    fn record(&mut self, delta: u64, start: usize, end: usize) -> Result<bool, Box<Error>> {
         let Some(now) = self.now.checked_add(delta) else {
             return self.bad_time(self.now.wrapping_add(delta));
         };
-        let offset = self.at;
+        self.found = self.at;
+        self.payload = start;
         self.now = now;
         self.at = end;
-        Some(Ok(Found {
-            timestamp_ns: now,
-            offset,
-            start,
-            end,
-        }))
+        Ok(true)
     }
 }
 
@@ -578,15 +588,15 @@ impl<'a> Iterator for RawRecords<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let found = match self.walk.next(self.page)? {
-            Ok(found) => found,
-            Err(error) => return Some(Err(error)),
-        };
-        Some(Ok(RawRecord {
-            timestamp_ns: found.timestamp_ns,
-            offset: found.offset,
-            payload: self.page.get(found.start..found.end).unwrap_or_default(),
-        }))
+        match self.walk.next(self.page) {
+            Ok(false) => None,
+            Ok(true) => Some(Ok(RawRecord {
+                timestamp_ns: self.walk.timestamp_ns(),
+                offset: self.walk.offset(),
+                payload: self.page.get(self.walk.payload()).unwrap_or_default(),
+            })),
+            Err(error) => Some(Err(*error)),
+        }
     }
 }
 

@@ -191,9 +191,10 @@ impl<'a> Record<'a> {
     /// # Errors
     /// [`Error`] when the formats do not know the event, or the payload is shorter than its event.
     pub fn decode(formats: &'a Formats, cpu: u32, raw: RawRecord<'a>) -> Result<Self, Error> {
-        let format = formats.of_payload(raw.payload)?;
-        Self::typed(formats, format, cpu, raw.timestamp_ns, raw.payload)
-            .ok_or_else(|| formats.no_common_fields(raw.payload.len()))
+        formats
+            .of_payload(raw.payload)
+            .and_then(|format| Self::typed(formats, format, cpu, raw.timestamp_ns, raw.payload))
+            .ok_or_else(|| formats.why_not(raw.payload))
     }
 
     /// Types a payload whose format was found by [`Formats::of_payload`]; `None` if it was not.

@@ -55,15 +55,66 @@ pub fn kallsyms<'a>(
     // A module that was loaded at the same place again has the same symbols there.
     lines.sort_unstable();
     lines.dedup();
-    let mut text = system_map.trim_end().to_owned();
-    text.push('\n');
+    let mut text = in_the_kernels_order(system_map);
     text.extend(lines);
     Ok(text)
+}
+
+/// The lines of a `System.map`, those at one address in the order in which the kernel has them in its own table: the
+/// first of them is what it calls the address, and so do readers of traces (`compare_symbols()`, `scripts/kallsyms.c`,
+/// Linux 7.3).
+fn in_the_kernels_order(system_map: &str) -> String {
+    let mut lines: Vec<&str> = system_map.lines().collect();
+    lines.sort_by_cached_key(|line| {
+        let mut words = line.split_whitespace();
+        let address = words
+            .next()
+            .and_then(|word| u64::from_str_radix(word, 16).ok());
+        let is_weak = matches!(words.next(), Some("w" | "W"));
+        let name = words.next().unwrap_or_default();
+        let underscores = name.len() - name.trim_start_matches('_').len();
+        (address, is_weak, is_linker_label(name), underscores)
+    });
+    lines.into_iter().flat_map(|line| [line, "\n"]).collect()
+}
+
+/// Whether the linker script may have made this symbol: a label between functions.
+fn is_linker_label(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix("__").filter(|_| name.len() >= 8) else {
+        return false;
+    };
+    ["start_", "stop_", "end_"]
+        .iter()
+        .any(|prefix| rest.starts_with(prefix))
+        || name.ends_with("_start")
+        || name.ends_with("_end")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_function_goes_before_a_label_at_its_address() {
+        let system_map = "ffffffff81000000 T _text\nffffffff81000000 T _stext\n\
+            ffffffff81000100 T __sched_text_start\nffffffff81000100 t __schedule\n\
+            ffffffff81000200 W __weak\nffffffff81000200 T ___strong\nffffffff81000200 T _strong\n";
+        let text = kallsyms(system_map, &[], |_| None).expect("no module is asked for");
+        let names: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.split_whitespace().nth(2))
+            .collect();
+        let wanted = [
+            "_text",
+            "_stext",
+            "__schedule",
+            "__sched_text_start",
+            "_strong",
+            "___strong",
+            "__weak",
+        ];
+        assert_eq!(names, wanted);
+    }
 
     #[test]
     fn something_else_is_no_module() {

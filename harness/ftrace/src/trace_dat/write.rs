@@ -15,8 +15,9 @@ use crate::format::{EventFormat, Formats};
 use crate::page::CpuSubBuffers;
 use crate::trace_dat::{COMPRESSED, MAGIC, id};
 
-/// Sub-buffers compressed together, so that a reader can decompress a part; trace-cmd's own number.
-const CHUNK_SUB_BUFFERS: usize = 10;
+/// Sub-buffers compressed together, so that a reader can decompress a part. With trace-cmd's own number, 10, a file of
+/// function_graph is 4 % larger and takes a sixth longer to decompress; beyond 40, a reader's memory grows and little is won.
+const CHUNK_SUB_BUFFERS: usize = 40;
 /// Level 3, zstd's own default, takes a fifth longer and makes a file of function_graph that is no smaller.
 const LEVEL: i32 = 1;
 

@@ -84,7 +84,7 @@ fn trace_cmd(arguments: &[&str], file: &[u8]) -> String {
 fn trace_cmd_reports_every_record() {
     let formats = formats();
     // More than one chunk on one CPU, one on the other.
-    let first: Vec<_> = (0..25)
+    let first: Vec<_> = (0..85)
         .map(|number| page(1_000_000 + number * 1_000))
         .collect();
     let second = [page(1_000_200)];
@@ -95,7 +95,7 @@ fn trace_cmd_reports_every_record() {
     let mut lines = report.lines();
     assert_eq!(lines.next(), Some("cpus=2"));
     let lines: Vec<&str> = lines.collect();
-    assert_eq!(lines.len(), 26 * 3);
+    assert_eq!(lines.len(), 86 * 3);
     for (line, parts) in [
         (0, ["agent-36", "[000]", "0.001000000:", "funcgraph_entry:"]),
         (1, ["agent-36", "[000]", "0.001000100:", "print:"]),
@@ -108,7 +108,7 @@ fn trace_cmd_reports_every_record() {
     }
     assert_eq!(
         report.matches("buf=deferinit: load").count(),
-        26,
+        86,
         "{report}"
     );
 }
@@ -209,7 +209,7 @@ fn a_cpu_without_data_is_in_the_file() {
 #[test]
 fn sub_buffers_are_kept_verbatim() {
     let formats = formats();
-    let pages: Vec<_> = (0..12)
+    let pages: Vec<_> = (0..42)
         .map(|number| page(1_000_000 + number * 1_000))
         .collect();
     let file = archive(&formats)
@@ -225,7 +225,7 @@ fn sub_buffers_are_kept_verbatim() {
         .expect("there are two chunks");
     let mut at = start + 4;
     let mut data = Vec::new();
-    for size in [10 * SUB_BUFFER, 2 * SUB_BUFFER] {
+    for size in [40 * SUB_BUFFER, 2 * SUB_BUFFER] {
         assert_eq!(u32_at(at + 4), size);
         let compressed = &file[at + 8..at + 8 + u32_at(at)];
         data.extend(zstd::bulk::decompress(compressed, size).expect("it is zstd"));

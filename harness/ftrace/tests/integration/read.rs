@@ -25,7 +25,7 @@ const KALLSYMS: &[u8] =
     b"ffffffff81000000 T _text\nffffffffa0001000 t deferred_init\t[test_deferred]\n";
 const FUNCTION: u64 = 0xffff_ffff_a000_1004;
 /// Sub-buffers on CPU 0: more than one chunk.
-const PAGES: u64 = 25;
+const PAGES: u64 = 85;
 
 fn page(timestamp: u64) -> Vec<u8> {
     Page::at(timestamp)
@@ -172,13 +172,13 @@ fn what_was_written_is_read() {
     );
     assert_eq!(file.notices(), []);
     let (text, tally) = records(&file);
-    assert_eq!(text.lines().count(), 26 * 3);
+    assert_eq!(text.lines().count(), 86 * 3);
     assert_eq!(
         (
             tally.damages,
             tally.cpus.iter().map(|cpu| cpu.decoded).sum::<u64>()
         ),
-        (0, 78)
+        (0, 258)
     );
 }
 
@@ -452,13 +452,13 @@ fn a_file_cut_off_anywhere_gives_the_records_before_the_cut() {
         assert!(tally.damages <= 2, "{:?}", tally.damage);
         most = most.max(text.lines().count());
     }
-    assert_eq!(most, 26 * 3, "a file without its options is read whole");
+    assert_eq!(most, 86 * 3, "a file without its options is read whole");
 }
 
 #[test]
 fn a_version_6_file_cut_off_in_its_trace_gives_the_records_before_the_cut() {
     let bytes = converted(&file(), "6", "none");
-    let data = bytes.len() - 26 * SUB_BUFFER;
+    let data = bytes.len() - 86 * SUB_BUFFER;
     let cut = &bytes[..data + 7 * SUB_BUFFER + 100];
     let error = TraceFile::open(cut, Opening::Strict).expect_err("it is cut off");
     assert!(matches!(error.kind, ErrorKind::Short { .. }), "{error}");
@@ -491,7 +491,7 @@ fn no_broken_file_panics_or_takes_more_than_its_size_explains() {
                 Ok(file) => {
                     opened += 1;
                     let (text, _) = records(&file);
-                    assert!(text.lines().count() <= 26 * 3 * 40);
+                    assert!(text.lines().count() <= 86 * 3 * 40);
                     let _ = (file.symbols().is_ok(), file.saved_cmdlines().is_ok());
                 }
                 Err(_) => refused += 1,

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use deferinit_ftrace::record::Event;
+use deferinit_trace::dump::SliceTally;
 use deferinit_trace::dump::chrome::Chrome;
 use deferinit_trace::dump::csv::{COLUMNS, Csv};
 use deferinit_trace::dump::flamegraph::Flamegraph;
@@ -12,7 +13,6 @@ use deferinit_trace::dump::folded::Folded;
 use deferinit_trace::dump::graphviz::Graphviz;
 use deferinit_trace::dump::json::{Flushing, JsonLines};
 use deferinit_trace::dump::perfetto::Perfetto;
-use deferinit_trace::dump::SliceTally;
 use deferinit_trace::functions::Functions;
 use deferinit_trace::graph::{CallGraph, Graph, Grouping};
 use deferinit_trace::script;

@@ -243,7 +243,7 @@ fn calls(
 ) -> Result<(Graph, Tally), Failure> {
     let mut graph = CallGraph::new(Grouping::Together);
     let tally = trace.each(window, |step| {
-        if step.follows_loss {
+        if step.follows_loss() {
             graph.lost(None);
         }
         graph.record(&step.record);

@@ -88,7 +88,7 @@ pub(crate) fn graph(arguments: &trace_args::Graph) -> Result<u8, Failure> {
     };
     let mut graph = CallGraph::new(grouping);
     let tally = trace.each(&arguments.window, |step| {
-        if step.follows_loss {
+        if step.follows_loss() {
             graph.lost(None);
         }
         graph.record(&step.record);
@@ -124,7 +124,7 @@ pub(crate) fn graph(arguments: &trace_args::Graph) -> Result<u8, Failure> {
 fn statistics(trace: &Trace, window: &Window) -> Result<(Report, u8), Failure> {
     let mut statistics = FunctionStatistics::default();
     let tally = trace.each(window, |step| {
-        if step.follows_loss {
+        if step.follows_loss() {
             statistics.lost(None);
         }
         statistics.record(&step.record);

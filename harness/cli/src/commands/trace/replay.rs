@@ -44,12 +44,12 @@ fn kernel(trace: &Trace, arguments: &Replay) -> Result<u8, Failure> {
     let mut render =
         |record: &Record<'_>, into: &mut Vec<u8>| fields.text(record, &mut names, into);
     let tally = trace.each(&arguments.window, |step| {
-        if step.follows_loss {
+        if step.follows_loss() {
             replay.lost(step.record.cpu, None, out.bytes());
         }
         replay.record(
             &step.record,
-            step.following.as_ref(),
+            step.following().as_ref(),
             &mut render,
             out.bytes(),
         );
@@ -67,7 +67,7 @@ fn local(trace: &Trace, arguments: &Replay) -> Result<u8, Failure> {
     let mut out = Output::new();
     replay.header(out.bytes());
     let tally = trace.each(&arguments.window, |step| {
-        if step.follows_loss {
+        if step.follows_loss() {
             replay.lost(None);
         }
         replay.record(&step.record, out.bytes());
