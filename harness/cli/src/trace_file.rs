@@ -15,11 +15,12 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
 use anyhow::{Context, anyhow};
-use deferinit_ftrace::capture::{BlockError, Blocks, Records, Tally};
+use deferinit_ftrace::capture::{FoundBlock, FoundBlocks, Indexer, Records, Tally};
+use deferinit_ftrace::format::Formats;
 use deferinit_ftrace::record::Record;
 use deferinit_ftrace::saved_cmdlines::SavedCmdlines;
 use deferinit_ftrace::symbols::Symbols;
-use deferinit_ftrace::trace_dat::{Buffer, CpuBlocks, Opening, Source, TraceFile};
+use deferinit_ftrace::trace_dat::{Buffer, CpuBlocks, CpuSection, Opening, Source, TraceFile};
 
 use crate::args::trace::{Input, Window};
 use crate::exit::{Failure, complain};
@@ -36,7 +37,7 @@ const THREADS: usize = 16;
 /// A trace that is open.
 pub(crate) struct Trace {
     pub(crate) path: PathBuf,
-    pub(crate) file: TraceFile<Arc<TraceSource>>,
+    pub(crate) file: Arc<TraceFile<Arc<TraceSource>>>,
     pub(crate) buffer: Buffer,
     pub(crate) is_lenient: bool,
 }
@@ -80,13 +81,13 @@ pub(crate) struct TraceSource {
 
 /// The blocks of one CPU.
 pub(crate) enum AheadBlocks {
-    /// Decompressed ahead, in a thread.
+    /// Decompressed, and their records found, ahead in a thread.
     Thread {
-        filled: Receiver<Result<Vec<u8>, BlockError>>,
-        emptied: Sender<Vec<u8>>,
+        filled: Receiver<FoundBlock>,
+        emptied: Sender<FoundBlock>,
     },
-    /// Read when they are needed.
-    Direct(Box<CpuBlocks<Arc<TraceSource>>>),
+    /// When they are needed.
+    Direct(Box<Indexer<CpuBlocks<Arc<TraceSource>>>>),
 }
 
 impl Source for TraceSource {
@@ -99,17 +100,17 @@ impl Source for TraceSource {
     }
 }
 
-impl Blocks for AheadBlocks {
-    fn next_block(&mut self, block: &mut Vec<u8>) -> Result<bool, BlockError> {
+impl FoundBlocks for AheadBlocks {
+    fn next_found(&mut self, formats: &Formats, block: &mut FoundBlock) -> bool {
         match self {
-            Self::Direct(blocks) => blocks.next_block(block),
+            Self::Direct(indexer) => indexer.next_found(formats, block),
             Self::Thread { filled, emptied } => {
                 let Ok(next) = filled.recv() else {
-                    return Ok(false);
+                    return false;
                 };
                 // A thread that has ended needs no more.
-                drop(emptied.send(std::mem::replace(block, next?)));
-                Ok(true)
+                drop(emptied.send(std::mem::replace(block, next)));
+                true
             }
         }
     }
@@ -117,34 +118,39 @@ impl Blocks for AheadBlocks {
 
 impl AheadBlocks {
     /// Starts reading; directly where there can be no thread.
-    fn start(mut blocks: CpuBlocks<Arc<TraceSource>>, spare: CpuBlocks<Arc<TraceSource>>) -> Self {
+    fn start(file: &Arc<TraceFile<Arc<TraceSource>>>, buffer: &Buffer, cpu: &CpuSection) -> Self {
         let (fill, filled) = sync_channel(AHEAD);
         let (emptied, empty) = channel();
+        let mut indexer = file.indexer(Arc::clone(file.source()), buffer, cpu);
+        let of_thread = Arc::clone(file);
         let started = thread::Builder::new()
             .name("decompress".to_owned())
-            .spawn(move || read_ahead(&mut blocks, &fill, &empty));
+            .spawn(move || read_ahead(&mut indexer, of_thread.formats(), &fill, &empty));
         match started {
             Ok(_) => Self::Thread { filled, emptied },
-            Err(_) => Self::Direct(Box::new(spare)),
+            Err(_) => Self::direct(file, buffer, cpu),
         }
+    }
+
+    fn direct(file: &Arc<TraceFile<Arc<TraceSource>>>, buffer: &Buffer, cpu: &CpuSection) -> Self {
+        Self::Direct(Box::new(file.indexer(
+            Arc::clone(file.source()),
+            buffer,
+            cpu,
+        )))
     }
 }
 
-/// Reads until the end, an error, or until nobody wants more.
+/// Reads until the end, or until nobody wants more.
 fn read_ahead(
-    blocks: &mut impl Blocks,
-    fill: &SyncSender<Result<Vec<u8>, BlockError>>,
-    empty: &Receiver<Vec<u8>>,
+    indexer: &mut impl FoundBlocks,
+    formats: &Formats,
+    fill: &SyncSender<FoundBlock>,
+    empty: &Receiver<FoundBlock>,
 ) {
     loop {
         let mut block = empty.try_recv().unwrap_or_default();
-        let next = match blocks.next_block(&mut block) {
-            Ok(true) => Ok(block),
-            Ok(false) => return,
-            Err(error) => Err(error),
-        };
-        let is_last = next.is_err();
-        if fill.send(next).is_err() || is_last {
+        if !indexer.next_found(formats, &mut block) || fill.send(block).is_err() {
             return;
         }
     }
@@ -184,7 +190,7 @@ impl Trace {
             .map_err(|message| Failure::usage(anyhow!("{shown}: {message}")))?;
         Ok(Self {
             path,
-            file,
+            file: Arc::new(file),
             buffer,
             is_lenient,
         })
@@ -205,27 +211,19 @@ impl Trace {
     }
 
     fn records_of(&self, buffer: &Buffer) -> Records<'_, AheadBlocks> {
-        let source = self.file.source();
-        let is_parallel = (2..=THREADS).contains(&buffer.cpus.len());
         let cpus: Vec<_> = buffer
             .cpus
             .iter()
             .map(|section| {
-                let blocks = || self.file.blocks(Arc::clone(source), buffer, section);
-                let ahead = if is_parallel || buffer.cpus.len() == 1 {
-                    AheadBlocks::start(blocks(), blocks())
+                let blocks = if buffer.cpus.len() <= THREADS {
+                    AheadBlocks::start(&self.file, buffer, section)
                 } else {
-                    AheadBlocks::Direct(Box::new(blocks()))
+                    AheadBlocks::direct(&self.file, buffer, section)
                 };
-                (section.cpu, ahead)
+                (section.cpu, blocks)
             })
             .collect();
-        Records::new(
-            self.file.formats(),
-            &self.file.layout(buffer),
-            self.file.clock(),
-            cpus,
-        )
+        Records::of_found(self.file.formats(), self.file.clock(), cpus)
     }
 
     /// The symbols of its kernel; none if the file has none.

@@ -5,13 +5,17 @@
 //! In: formats, a page layout and each CPU's sub-buffers, all in memory ([`Capture`]) or block by block ([`Blocks`]).
 //! Out: records by time; per CPU how many were decoded and how often the writer marked a loss; and every damage, by its
 //! place. Of the blocks, two per CPU are held at a time.
+//!
+//! It goes in two steps, and the first of them, an [`Indexer`] for each CPU, may run elsewhere, as in a thread: it finds
+//! the records of a block ([`FoundBlocks`]). The second one, [`Records`], merges them by time and types them.
+//!
 //! It does not judge: a caller holds the [`Tally`] against the kernel's own statistics ([`crate::stats`]).
 
 use std::ops::Range;
 
 use crate::bytes::index;
 use crate::format::{FormatIndex, Formats};
-use crate::page::{self, CpuSubBuffers, PageLayout, SubBuffer, Walk};
+use crate::page::{self, CpuSubBuffers, PageLayout, SubBuffer};
 use crate::record::{self, Record};
 
 /// At most this many damages are listed; all are counted.
@@ -27,6 +31,37 @@ pub trait Blocks {
     /// # Errors
     /// [`BlockError`]: the next ones cannot be had. Whether any later ones can be is up to the implementation.
     fn next_block(&mut self, block: &mut Vec<u8>) -> Result<bool, BlockError>;
+}
+
+/// Gives one CPU's blocks with their records found, oldest first.
+pub trait FoundBlocks {
+    /// Replaces the content of `block` by the next one; `false` when there are no more.
+    fn next_found(&mut self, formats: &Formats, block: &mut FoundBlock) -> bool;
+}
+
+/// Some sub-buffers of a CPU, and where their records are.
+#[derive(Debug, Default)]
+pub struct FoundBlock {
+    bytes: Vec<u8>,
+    places: Vec<Place>,
+    damage: DamageList,
+    /// What the CPU's blocks came to, this one included.
+    tally: CpuTally,
+}
+
+/// Finds the records of one CPU, block by block.
+#[derive(Debug)]
+pub struct Indexer<B> {
+    blocks: B,
+    layout: PageLayout,
+    clock: ClockConversion,
+    /// Whether no block is left.
+    is_at_end: bool,
+    /// Whether a sub-buffer is marked, and no record of it was found yet.
+    has_lost: bool,
+    /// The latest time so far.
+    latest: u64,
+    tally: CpuTally,
 }
 
 /// Why there is no next block.
@@ -93,7 +128,7 @@ pub struct Tally {
 }
 
 /// What decoding one CPU's sub-buffers came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CpuTally {
     /// The CPU's number.
     pub cpu: u32,
@@ -147,33 +182,29 @@ pub enum DamageKind {
 /// A place in the order of records: time, then index of the CPU's cursor.
 type Until = (u64, usize);
 
-/// The sub-buffers of one CPU, and how far they are decoded.
+/// The blocks of one CPU, and how far their records are given out.
 ///
 /// Two records are known at a time, the head and the one behind it, and they may lie in two blocks: then the one behind
-/// is in the block that is walked, and the head in the other one.
+/// is in the block that is gone through, and the head in the other one.
 #[derive(Debug)]
 struct Cursor<B> {
-    layout: PageLayout,
-    clock: ClockConversion,
     blocks: B,
-    /// The block that is walked is the first one when `walks_first`.
-    slots: [Vec<u8>; 2],
-    walks_first: bool,
-    /// Where in that block the sub-buffer that is walked starts, and where the next one does.
-    page: usize,
-    next_page: usize,
-    walk: Walk,
-    /// Whether no block is left.
+    /// The block that is gone through is the first one when `takes_first`.
+    slots: [FoundBlock; 2],
+    takes_first: bool,
+    /// Which of its records is the next one.
+    next: usize,
     is_at_end: bool,
-    /// Whether a sub-buffer is marked, and no record of it was found yet.
-    has_lost: bool,
-    head: Option<Place>,
-    behind: Option<Place>,
-    /// Sub-buffers begun so far.
-    begun: usize,
-    /// The latest time of the sub-buffers before the one that is walked.
-    latest: u64,
+    head: Option<Head>,
+    behind: Option<Head>,
     tally: CpuTally,
+}
+
+/// A record of a cursor.
+#[derive(Debug, Clone, Copy)]
+struct Head {
+    place: Place,
+    in_first: bool,
 }
 
 /// Where a record is. Small, since two are copied for each record.
@@ -183,7 +214,6 @@ struct Place {
     start: u32,
     end: u32,
     format: FormatIndex,
-    in_first: bool,
     follows_loss: bool,
 }
 
@@ -259,7 +289,7 @@ impl<'a> Capture<'a> {
 
     /// Starts decoding, from the first record.
     #[must_use]
-    pub fn records(&self) -> Records<'a, SubBuffersInMemory<'a>> {
+    pub fn records(&self) -> Records<'a, Indexer<SubBuffersInMemory<'a>>> {
         let cpus = self.cpus.iter().map(|cpu| {
             let blocks = SubBuffersInMemory {
                 rest: cpu.sub_buffers.clone().into_iter(),
@@ -285,7 +315,7 @@ impl Blocks for SubBuffersInMemory<'_> {
     }
 }
 
-impl<'f, B: Blocks> Records<'f, B> {
+impl<'f, B: Blocks> Records<'f, Indexer<B>> {
     /// Starts decoding these CPUs' sub-buffers, from the first record.
     pub fn new(
         formats: &'f Formats,
@@ -293,11 +323,25 @@ impl<'f, B: Blocks> Records<'f, B> {
         clock: ClockConversion,
         cpus: impl IntoIterator<Item = (u32, B)>,
     ) -> Self {
+        let indexers = cpus
+            .into_iter()
+            .map(|(cpu, blocks)| (cpu, Indexer::new(cpu, blocks, layout, clock)));
+        Self::of_found(formats, clock, indexers)
+    }
+}
+
+impl<'f, B: FoundBlocks> Records<'f, B> {
+    /// Starts with these CPUs' blocks, from the first record.
+    pub fn of_found(
+        formats: &'f Formats,
+        clock: ClockConversion,
+        cpus: impl IntoIterator<Item = (u32, B)>,
+    ) -> Self {
         let mut damage = DamageList::default();
         let cursors = cpus
             .into_iter()
             .map(|(cpu, blocks)| {
-                let mut cursor = Cursor::new(cpu, blocks, layout, clock);
+                let mut cursor = Cursor::new(cpu, blocks);
                 cursor.advance(formats, &mut damage);
                 cursor.advance(formats, &mut damage);
                 cursor
@@ -341,7 +385,7 @@ impl<'f, B: Blocks> Records<'f, B> {
             }
             if cursor
                 .head
-                .is_some_and(|head| (head.timestamp_ns, place) <= until)
+                .is_some_and(|head| (head.place.timestamp_ns, place) <= until)
             {
                 self.is_taken = true;
                 return true;
@@ -374,7 +418,7 @@ impl<'f, B: Blocks> Records<'f, B> {
         let (place, _) = self.current?;
         let cursor = self.cursors.get(place)?;
         let head = cursor.head?;
-        cursor.slot(head.in_first).get(head.payload())
+        cursor.slot(head.in_first).bytes.get(head.place.payload())
     }
 
     /// Whether the head's sub-buffer is marked as having lost records before it, and the head is its first one.
@@ -382,7 +426,7 @@ impl<'f, B: Blocks> Records<'f, B> {
     pub fn follows_loss(&self) -> bool {
         self.current
             .and_then(|(place, _)| self.cursors.get(place)?.head)
-            .is_some_and(|head| head.follows_loss)
+            .is_some_and(|head| head.place.follows_loss)
     }
 
     /// How many damages were found so far.
@@ -410,7 +454,7 @@ impl<'f, B: Blocks> Records<'f, B> {
         self.tally()
     }
 
-    /// What decoding came to so far. Two records per CPU are decoded ahead.
+    /// What decoding came to so far; records are found a block ahead.
     #[must_use]
     pub fn tally(&self) -> Tally {
         Tally {
@@ -428,7 +472,7 @@ impl<'f, B: Blocks> Records<'f, B> {
         let mut second: Until = (u64::MAX, usize::MAX);
         for (place, cursor) in self.cursors.iter().enumerate() {
             let Some(head) = cursor.head else { continue };
-            let candidate = (head.timestamp_ns, place);
+            let candidate = (head.place.timestamp_ns, place);
             match first {
                 Some(earlier) if earlier <= candidate => second = second.min(candidate),
                 _ => {
@@ -441,44 +485,34 @@ impl<'f, B: Blocks> Records<'f, B> {
     }
 }
 
-impl<B: Blocks> Cursor<B> {
-    fn new(cpu: u32, blocks: B, layout: &PageLayout, clock: ClockConversion) -> Self {
+impl<B: FoundBlocks> Cursor<B> {
+    fn new(cpu: u32, blocks: B) -> Self {
         Self {
-            layout: layout.clone(),
-            clock,
             blocks,
-            slots: [Vec::new(), Vec::new()],
-            walks_first: true,
-            page: 0,
-            next_page: 0,
-            walk: Walk::default(),
+            slots: [FoundBlock::default(), FoundBlock::default()],
+            takes_first: true,
+            next: 0,
             is_at_end: false,
-            has_lost: false,
             head: None,
             behind: None,
-            begun: 0,
-            latest: 0,
             tally: CpuTally {
                 cpu,
-                sub_buffers: 0,
-                decoded: 0,
-                missed_marks: 0,
-                missed_events: 0,
+                ..CpuTally::default()
             },
         }
     }
 
     #[inline]
-    fn slot(&self, is_first: bool) -> &[u8] {
+    fn slot(&self, is_first: bool) -> &FoundBlock {
         let [first, second] = &self.slots;
         if is_first { first } else { second }
     }
 
     /// The record at a place.
     #[inline]
-    fn record<'r>(&'r self, formats: &'r Formats, place: Option<Place>) -> Option<Record<'r>> {
-        let place = place?;
-        let payload = self.slot(place.in_first).get(place.payload())?;
+    fn record<'r>(&'r self, formats: &'r Formats, head: Option<Head>) -> Option<Record<'r>> {
+        let Head { place, in_first } = head?;
+        let payload = self.slot(in_first).bytes.get(place.payload())?;
         Record::typed(
             formats,
             place.format,
@@ -493,81 +527,83 @@ impl<B: Blocks> Cursor<B> {
     fn advance(&mut self, formats: &Formats, damage: &mut DamageList) {
         self.head = self.behind;
         loop {
-            let block = if self.walks_first {
-                &self.slots[0]
-            } else {
-                &self.slots[1]
-            };
-            let page = block.get(self.page..self.next_page).unwrap_or_default();
-            match self.walk.next(page) {
-                Ok(true) => {
-                    self.tally.decoded = self.tally.decoded.saturating_add(1);
-                    let payload = page.get(self.walk.payload()).unwrap_or_default();
-                    if let Some(format) = formats.of_payload(payload) {
-                        self.behind = Some(self.place(format));
-                        return;
-                    }
-                    let error = formats.why_not(payload);
-                    self.damaged(damage, self.walk.offset(), error.into());
-                }
-                Ok(false) => {
-                    if !self.begin(damage) {
-                        self.behind = None;
-                        return;
-                    }
-                }
-                Err(error) => self.damaged(damage, error.offset(), (*error).into()),
+            if let Some(place) = self.slot(self.takes_first).places.get(self.next) {
+                self.behind = Some(Head {
+                    place: *place,
+                    in_first: self.takes_first,
+                });
+                self.next = self.next.saturating_add(1);
+                return;
+            }
+            if !self.next_block(formats, damage) {
+                self.behind = None;
+                return;
             }
         }
     }
 
-    #[inline]
-    fn place(&mut self, format: FormatIndex) -> Place {
-        let payload = self.walk.payload();
-        // A block is far smaller than 4 GiB, and a place beyond it has no payload.
-        let place =
-            |offset: usize| u32::try_from(self.page.saturating_add(offset)).unwrap_or(u32::MAX);
-        Place {
-            timestamp_ns: self.clock.convert(self.walk.timestamp_ns()),
-            start: place(payload.start),
-            end: place(payload.end),
-            format,
-            in_first: self.walks_first,
-            follows_loss: std::mem::take(&mut self.has_lost),
-        }
-    }
-
-    #[cold]
-    fn damaged(&self, damage: &mut DamageList, offset: usize, kind: DamageKind) {
-        damage.add(self.tally.cpu, self.begun.saturating_sub(1), offset, kind);
-    }
-
-    /// Starts on the next sub-buffer, of the next block if need be; `false` when there is none.
-    fn begin(&mut self, damage: &mut DamageList) -> bool {
-        // The time that the sub-buffer before it came to.
-        let before = self.walk.timestamp_ns().max(self.latest);
-        self.latest = before;
-        self.walk = Walk::default();
-        self.page = self.next_page;
-        if self.page >= self.slot(self.walks_first).len() && !self.next_block(damage) {
+    /// Takes the next block into the slot that no known record is in.
+    fn next_block(&mut self, formats: &Formats, damage: &mut DamageList) -> bool {
+        if self.is_at_end {
             return false;
         }
-        self.begun = self.begun.saturating_add(1);
+        // The block that was gone through is free unless the head is in it; the other one has nothing that is needed then.
+        if self
+            .head
+            .is_some_and(|head| head.in_first == self.takes_first)
+        {
+            self.takes_first = !self.takes_first;
+        }
+        self.next = 0;
+        let [first, second] = &mut self.slots;
+        let slot = if self.takes_first { first } else { second };
+        if !self.blocks.next_found(formats, slot) {
+            slot.places.clear();
+            self.is_at_end = true;
+            return false;
+        }
+        self.tally = slot.tally;
+        damage.append(&mut slot.damage);
+        true
+    }
+}
+
+impl<B: Blocks> Indexer<B> {
+    /// Starts at the first block of a CPU.
+    pub fn new(cpu: u32, blocks: B, layout: &PageLayout, clock: ClockConversion) -> Self {
+        Self {
+            blocks,
+            layout: layout.clone(),
+            clock,
+            is_at_end: false,
+            has_lost: false,
+            latest: 0,
+            tally: CpuTally {
+                cpu,
+                ..CpuTally::default()
+            },
+        }
+    }
+
+    /// Finds the records of the sub-buffer that starts at `page` of the block.
+    fn sub_buffer(
+        &mut self,
+        formats: &Formats,
+        bytes: &[u8],
+        page: usize,
+        places: &mut Vec<Place>,
+        damage: &mut DamageList,
+    ) {
+        let number = index(self.tally.sub_buffers);
         self.tally.sub_buffers = self.tally.sub_buffers.saturating_add(1);
-        let sub_buffer_size = self.layout.sub_buffer_size().max(1);
-        let end = self.slot(self.walks_first).len();
-        self.next_page = self.page.saturating_add(sub_buffer_size).min(end);
-        let block = self.slot(self.walks_first);
-        let bytes = block.get(self.page..self.next_page).unwrap_or_default();
-        let page = match SubBuffer::parse(bytes, &self.layout) {
-            Ok(page) => page,
-            Err(error) => {
-                self.damaged(damage, error.offset(), error.into());
-                return true;
-            }
+        let mut note = |offset: usize, kind: DamageKind| {
+            damage.add(self.tally.cpu, number, offset, kind);
         };
-        let (walk, starts, missed) = (page.walk(), page.timestamp_ns(), page.missed());
-        if let Some(missed) = missed {
+        let parsed = match SubBuffer::parse(bytes, &self.layout) {
+            Ok(parsed) => parsed,
+            Err(error) => return note(error.offset(), error.into()),
+        };
+        if let Some(missed) = parsed.missed() {
             self.has_lost = true;
             self.tally.missed_marks = self.tally.missed_marks.saturating_add(1);
             self.tally.missed_events = self
@@ -575,41 +611,88 @@ impl<B: Blocks> Cursor<B> {
                 .missed_events
                 .saturating_add(missed.count.unwrap_or(0));
         }
+        let (before, starts) = (self.latest, parsed.timestamp_ns());
         if starts < before {
-            self.damaged(damage, 0, DamageKind::SubBufferOrder { before, starts });
+            note(0, DamageKind::SubBufferOrder { before, starts });
         }
-        self.walk = walk;
-        true
+        let mut walk = parsed.walk();
+        loop {
+            match walk.next(bytes) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    note(error.offset(), (*error).into());
+                    break;
+                }
+            }
+            self.tally.decoded = self.tally.decoded.saturating_add(1);
+            self.latest = walk.timestamp_ns();
+            let payload = walk.payload();
+            let record = bytes.get(payload.clone()).unwrap_or_default();
+            let Some(format) = formats.of_payload(record) else {
+                note(walk.offset(), formats.why_not(record).into());
+                continue;
+            };
+            // A block is far smaller than 4 GiB, and a place beyond it has no payload.
+            let place =
+                |offset: usize| u32::try_from(page.saturating_add(offset)).unwrap_or(u32::MAX);
+            places.push(Place {
+                timestamp_ns: self.clock.convert(walk.timestamp_ns()),
+                start: place(payload.start),
+                end: place(payload.end),
+                format,
+                follows_loss: std::mem::take(&mut self.has_lost),
+            });
+        }
     }
+}
 
-    /// Takes the next block into the slot that no known record is in.
-    fn next_block(&mut self, damage: &mut DamageList) -> bool {
+impl<B: Blocks> FoundBlocks for Indexer<B> {
+    fn next_found(&mut self, formats: &Formats, block: &mut FoundBlock) -> bool {
+        block.places.clear();
+        block.damage = DamageList::default();
         if self.is_at_end {
             return false;
         }
-        // The block that was walked is free unless the head is in it; the other one has nothing that is needed then.
-        if self
-            .head
-            .is_some_and(|head| head.in_first == self.walks_first)
-        {
-            self.walks_first = !self.walks_first;
+        match self.blocks.next_block(&mut block.bytes) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.is_at_end = true;
+                return false;
+            }
+            Err(error) => {
+                self.is_at_end = true;
+                let number = index(self.tally.sub_buffers);
+                block.damage.add(self.tally.cpu, number, 0, error.into());
+                block.bytes.clear();
+                block.tally = self.tally;
+                return true;
+            }
         }
-        self.page = 0;
-        self.next_page = 0;
-        let [first, second] = &mut self.slots;
-        let slot = if self.walks_first { first } else { second };
-        slot.clear();
-        let outcome = self.blocks.next_block(slot);
-        let is_there = matches!(outcome, Ok(true));
-        if let Err(error) = outcome {
-            damage.add(self.tally.cpu, self.begun, 0, error.into());
+        let FoundBlock {
+            bytes,
+            places,
+            damage,
+            ..
+        } = block;
+        let size = self.layout.sub_buffer_size().max(1);
+        for (number, bytes) in bytes.chunks(size).enumerate() {
+            self.sub_buffer(formats, bytes, number.saturating_mul(size), places, damage);
         }
-        self.is_at_end = !is_there;
-        is_there
+        block.tally = self.tally;
+        true
     }
 }
 
 impl DamageList {
+    /// Takes all of another list.
+    fn append(&mut self, other: &mut Self) {
+        self.count = self.count.saturating_add(other.count);
+        let room = LISTED_DAMAGES.saturating_sub(self.listed.len());
+        self.listed.extend(other.listed.drain(..).take(room));
+        *other = Self::default();
+    }
+
     #[cold]
     fn add(&mut self, cpu: u32, sub_buffer: usize, offset: usize, kind: DamageKind) {
         self.count = self.count.saturating_add(1);

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bytes::index;
-use crate::capture::{ClockConversion, Records};
+use crate::capture::{ClockConversion, Indexer, Records};
 use crate::format::{Error as FormatError, Formats};
 use crate::page::PageLayout;
 use crate::saved_cmdlines::SavedCmdlines;
@@ -323,7 +323,7 @@ impl<S: Source> TraceFile<S> {
     }
 
     /// The records of a buffer.
-    pub fn records(&self, buffer: &Buffer) -> Records<'_, CpuBlocks<&S>> {
+    pub fn records(&self, buffer: &Buffer) -> Records<'_, Indexer<CpuBlocks<&S>>> {
         let cpus = buffer
             .cpus
             .iter()
@@ -345,6 +345,17 @@ impl<S: Source> TraceFile<S> {
             cpu.offset,
             cpu.size,
         )
+    }
+
+    /// Finds the records of one CPU, through a source of its own.
+    pub fn indexer<T: Source>(
+        &self,
+        source: T,
+        buffer: &Buffer,
+        cpu: &CpuSection,
+    ) -> Indexer<CpuBlocks<T>> {
+        let blocks = self.blocks(source, buffer, cpu);
+        Indexer::new(cpu.cpu, blocks, &self.layout(buffer), self.clock())
     }
 
     /// A text of the traced machine; empty if the file has none.

@@ -155,7 +155,7 @@ fn write_partial(
         .map_err(Failure::setup)?;
     let sources: Vec<_> = traces
         .iter()
-        .map(|trace| (&trace.file, &trace.buffer))
+        .map(|trace| (&*trace.file, &trace.buffer))
         .collect();
     let rewritten = rewrite(&sources, selection, &mut writer)
         .with_context(cannot)
