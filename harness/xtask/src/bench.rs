@@ -7,6 +7,8 @@
 //! `workqueue_execute_end`, in a guest whose clock counts instructions: so it is a number of instructions, the same in
 //! every run. The peer is the same item in C (`module/twin.c`), in the same guest and the same trace.
 
+mod readers;
+
 use std::{fmt::Write as _, fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
@@ -66,7 +68,8 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         ratio <= LIMIT,
         "an item in Rust costs {ratio:.2} times that in C, and {LIMIT} is the limit"
     );
-    Ok(())
+    println!();
+    readers::run(root)
 }
 
 fn deferinit(root: &Path, arguments: &[&str]) -> Result<String> {
