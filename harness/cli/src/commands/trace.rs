@@ -6,6 +6,7 @@ mod functions;
 mod info;
 mod replay;
 mod rewrite;
+mod tui;
 
 use crate::exit::Failure;
 use crate::trace_args::Trace;
@@ -20,5 +21,6 @@ pub(crate) fn run(command: &Trace) -> Result<u8, Failure> {
         Trace::Diff(arguments) => functions::diff(arguments),
         Trace::Split(arguments) => rewrite::split(arguments),
         Trace::Merge(arguments) => rewrite::merge(arguments),
+        Trace::Tui(arguments) => tui::run(arguments),
     }
 }

@@ -11,5 +11,6 @@ mod harness;
 mod mistakes;
 mod repeats;
 mod soak;
+mod tui;
 mod twins;
 mod whole;
