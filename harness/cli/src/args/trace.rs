@@ -39,6 +39,8 @@ pub(crate) enum Trace {
     Split(Split),
     /// Put the parts of a trace together again
     Merge(Merge),
+    /// Look around in a trace, on the terminal: table, tree and timeline of its calls
+    Tui(Tui),
 }
 
 /// Which trace.
@@ -442,6 +444,12 @@ pub(crate) struct Merge {
     /// How to print what was written
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Tui {
+    #[command(flatten)]
+    pub(crate) input: Input,
 }
 
 /// The largest CPU that is taken: the kernel's own limit (`NR_CPUS`).

@@ -10,6 +10,7 @@ mod latency;
 mod record;
 mod replay;
 mod rewrite;
+mod tui;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -36,6 +37,7 @@ pub(crate) fn run(command: &Trace, interrupted: Arc<AtomicBool>) -> Result<u8, F
         Trace::Script(arguments) => dump::script(arguments),
         Trace::Split(arguments) => rewrite::split(arguments),
         Trace::Merge(arguments) => rewrite::merge(arguments),
+        Trace::Tui(arguments) => tui::run(arguments),
     }
 }
 

@@ -12,5 +12,6 @@ mod mistakes;
 mod record;
 mod repeats;
 mod soak;
+mod tui;
 mod twins;
 mod whole;
