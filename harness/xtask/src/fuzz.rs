@@ -13,8 +13,14 @@ use std::{env, fs, path::Path, process::Command, thread};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
-    child,
+    child::{self, Tool},
     steps::{cargo, entries},
+};
+
+/// libFuzzer is written in C++.
+const CXX: Tool = Tool {
+    program: "c++",
+    install: "apt-get install g++",
 };
 
 /// The packages with fuzz targets, below the workspace's root.
@@ -44,6 +50,7 @@ const LAST_LINES: usize = 20;
 /// # Errors
 /// A target does not build, or found something.
 pub(crate) fn run(root: &Path) -> Result<()> {
+    CXX.require()?;
     let seconds = match env::var(SECONDS_VARIABLE) {
         Ok(text) => text
             .parse()

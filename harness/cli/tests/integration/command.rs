@@ -14,7 +14,7 @@ fn help_and_version_are_no_mistakes() {
 }
 
 /// The exit codes there are.
-const EXIT_CODES: [u8; 6] = [0, 2, 96, 100, 101, 102];
+const EXIT_CODES: [u8; 7] = [0, 1, 2, 96, 100, 101, 102];
 
 #[test]
 fn help_and_readme_list_the_exit_codes_and_no_others() {
