@@ -632,6 +632,8 @@ impl<'a> Pairs<'a> {
             .slowest
             .partition_point(|pair| pair.duration_ns >= duration_ns);
         let values = key.into_iter().map(|value| match value {
+            // So large a number is an address or a mask.
+            KeyValue::Number(number) if number > i128::from(i64::MAX) => format!("{number:#x}"),
             KeyValue::Number(number) => number.to_string(),
             KeyValue::Text(text) => String::from_utf8_lossy(&text).into_owned(),
         });
