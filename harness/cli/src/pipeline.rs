@@ -388,7 +388,7 @@ fn ending(ending: &deferinit_host::Ending, damage: Option<&str>) -> Ending {
             message: format!("{pattern:?} matches no function (in {file})"),
         },
         Host::QemuDied { status } => Ending::QemuDied { status },
-        Host::Interrupted => Ending::Interrupted,
+        Host::Interrupted | Host::Stopped => Ending::Interrupted,
         Host::Truncated { message } => Ending::Truncated { message },
     }
 }

@@ -153,7 +153,7 @@ fn verdict(recorded: &Recorded, folder: &Path, prepared: &Prepared) -> Verdict {
         message: Some(message),
     };
     match recorded.outcome.ending.clone() {
-        Ending::Complete => match (&recorded.damage, recorded.lost()) {
+        Ending::Complete | Ending::Stopped => match (&recorded.damage, recorded.lost()) {
             (Some(damage), _) => of(UNRESOLVED, "damaged", damage.clone()),
             (None, Some(lost)) if lost > 0 => of(
                 UNRESOLVED,
@@ -162,7 +162,10 @@ fn verdict(recorded: &Recorded, folder: &Path, prepared: &Prepared) -> Verdict {
             ),
             (None, _) => Verdict {
                 code: PASSED,
-                word: "complete",
+                word: match recorded.outcome.ending {
+                    Ending::Stopped => "stopped",
+                    _ => "complete",
+                },
                 message: None,
             },
         },
