@@ -2,6 +2,7 @@
 
 //! The arguments as they are typed.
 
+pub(crate) mod live;
 pub(crate) mod record;
 pub(crate) mod trace;
 

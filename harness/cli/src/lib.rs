@@ -13,6 +13,7 @@ mod commands;
 mod exit;
 mod guest_files;
 mod insmod;
+mod live;
 mod output;
 mod pipeline;
 mod prepare;

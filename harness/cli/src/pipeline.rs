@@ -2,6 +2,7 @@
 
 //! One run of one scenario, stage by stage; each stage leaves its file in the run's folder.
 
+mod streamed;
 mod trace;
 
 use std::borrow::Cow;
@@ -15,7 +16,7 @@ use anyhow::{Context, Result};
 use deferinit_check::{Verdict, judge};
 use deferinit_ftrace::capture::Tally;
 use deferinit_ftrace::stats::Stats;
-use deferinit_host::{Outcome, Request, add_boot_config};
+use deferinit_host::{Outcome, Request, Sink, add_boot_config, kallsyms};
 use deferinit_protocol::{CommandEnd, Plan};
 use deferinit_report::{FunctionFigures, Repetition, RunResult, guest_nanoseconds};
 use deferinit_scenario::{Bytes, Clock, Scenario};
@@ -24,6 +25,7 @@ use serde::Serialize;
 
 use crate::prepare::{Prepared, ReadyMachine};
 use crate::{repetitions, show};
+pub(crate) use streamed::{Left as LeftByStream, finish as finish_stream};
 use trace::Decoded;
 
 /// How many lines of the console a report shows.
@@ -154,6 +156,30 @@ pub(crate) struct Recording<'a> {
     pub(crate) interrupted: &'a AtomicBool,
 }
 
+impl Recording<'_> {
+    fn request<'a>(
+        &'a self,
+        machine: &'a deferinit_host::Machine,
+        folder: &'a Path,
+    ) -> Request<'a> {
+        Request {
+            machine,
+            qemu: &self.machine.qemu,
+            clock: self.clock,
+            cpus: self.cpus,
+            memory: Some(self.memory),
+            trace_buffer: self.trace_buffer,
+            kernel: &self.prepared.kernel,
+            initramfs: &self.prepared.initramfs,
+            command_line: self.command_line,
+            plan: self.plan,
+            wall_deadline: self.wall_deadline,
+            folder,
+            interrupted: self.interrupted,
+        }
+    }
+}
+
 /// What a recording has left.
 pub(crate) struct Recorded {
     pub(crate) outcome: Outcome,
@@ -186,21 +212,8 @@ pub(crate) fn record(recording: &Recording<'_>, folder: &Path) -> Result<Recorde
         prepared, machine, ..
     } = *recording;
     write_json(folder, "build.json", &prepared.build)?;
-    let outcome = deferinit_host::run(&Request {
-        machine: &machine.machine_for(prepared.needs),
-        qemu: &machine.qemu,
-        clock: recording.clock,
-        cpus: recording.cpus,
-        memory: Some(recording.memory),
-        trace_buffer: recording.trace_buffer,
-        kernel: &prepared.kernel,
-        initramfs: &prepared.initramfs,
-        command_line: recording.command_line,
-        plan: recording.plan,
-        wall_deadline: recording.wall_deadline,
-        folder,
-        interrupted: recording.interrupted,
-    })?;
+    let outcome =
+        deferinit_host::run(&recording.request(&machine.machine_for(prepared.needs), folder))?;
     let files = trace::Files::read(&folder.join("trace"))?;
     let (records, statistics, has_trace, damage, sha256) = {
         let decoded = trace::decode(prepared, &outcome, &files)?;
@@ -233,6 +246,41 @@ pub(crate) fn record(recording: &Recording<'_>, folder: &Path) -> Result<Recorde
         has_trace,
         damage,
         sha256,
+    })
+}
+
+/// Records a plan whose trace is streamed, in `folder`, which exists, and shows `sink` what comes.
+///
+/// # Errors
+/// As [`record`].
+pub(crate) fn stream(
+    recording: &Recording<'_>,
+    folder: &Path,
+    max_bytes: u64,
+    sink: &mut Sink<'_>,
+) -> Result<Recorded> {
+    let Recording {
+        prepared, machine, ..
+    } = *recording;
+    write_json(folder, "build.json", &prepared.build)?;
+    let machine = machine.machine_for(prepared.needs);
+    let outcome =
+        deferinit_host::run_streamed(&recording.request(&machine, folder), max_bytes, sink)?;
+    let object_of = |name: &str| prepared.modules.get(name).map(Vec::as_slice);
+    let kallsyms = kallsyms(&prepared.system_map, &outcome.received.modules, object_of)?;
+    let LeftByStream {
+        records,
+        statistics,
+        has_trace,
+        damage,
+    } = finish_stream(folder, &kallsyms, &outcome.received)?;
+    Ok(Recorded {
+        outcome,
+        records,
+        statistics,
+        has_trace,
+        damage,
+        sha256: None,
     })
 }
 
@@ -388,7 +436,7 @@ fn ending(ending: &deferinit_host::Ending, damage: Option<&str>) -> Ending {
             message: format!("{pattern:?} matches no function (in {file})"),
         },
         Host::QemuDied { status } => Ending::QemuDied { status },
-        Host::Interrupted => Ending::Interrupted,
+        Host::Interrupted | Host::Stopped => Ending::Interrupted,
         Host::Truncated { message } => Ending::Truncated { message },
     }
 }

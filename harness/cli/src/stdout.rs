@@ -90,6 +90,21 @@ impl Output {
         })
     }
 
+    /// Writes it, for a reader who waits for it; tells whether the reader still wants more.
+    ///
+    /// # Errors
+    /// As [`print`].
+    pub(crate) fn show(&mut self) -> Result<ControlFlow<()>, Failure> {
+        if !self.bytes.is_empty() && !self.is_closed {
+            self.flush()?;
+        }
+        Ok(if self.is_closed {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
+    }
+
     /// Writes the rest.
     ///
     /// # Errors

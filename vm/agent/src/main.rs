@@ -4,17 +4,21 @@
 //!
 //! In: the plan, from fw_cfg. Out: frames on the result port, and markers in the trace. It knows no
 //! scenario and judges nothing. While the measured window is open, it sends only which phase begins
-//! and where the module lies.
+//! and where the module lies, unless the trace is to be streamed. Run by hand, it sends a trace of any machine: see `send`.
 
 mod commands;
 mod events;
 mod files;
 mod guest;
+mod host;
 mod phases;
+mod pipe;
 mod refusal;
 mod results;
 mod rounds;
+mod send;
 mod settings;
+mod streaming;
 mod tasks;
 mod tracing;
 
@@ -28,9 +32,11 @@ use anyhow::{Context, Result, ensure};
 use deferinit_protocol::{EVENTS_MODULE_PATH, FileKind, Message, PhaseEnd, Plan, Since};
 
 use crate::commands::Held;
+use crate::host::Host;
 use crate::phases::Step;
 use crate::refusal::Refusal;
 use crate::results::Results;
+use crate::streaming::Streaming;
 use crate::tracing::Instance;
 
 /// What there is to say of each phase, kept until the window is closed.
@@ -39,6 +45,9 @@ type Records = Vec<(FileKind, Vec<u8>)>;
 fn main() -> ExitCode {
     if let Some(code) = commands::pass_gate() {
         return code;
+    }
+    if std::process::id() != 1 {
+        return send::main();
     }
     // The result of a run that could not even open its port is the console log.
     if let Err(error) = run() {
@@ -50,18 +59,20 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     guest::mount_file_systems()?;
-    let mut results = Results::open()?;
-    if let Err(error) = run_plan(&mut results) {
+    let (mut results, incoming) = Results::open()?;
+    let mut host = Host::new(incoming);
+    if let Err(error) = run_plan(&mut results, &mut host) {
         if let Some(Refusal::NoFunction { .. }) = error.downcast_ref() {
             let available = format!("{}/available_filter_functions", settings::TRACEFS);
             results.send_file(FileKind::AvailableFunctions, &available)?;
         }
         results.send(&refusal::last_message(&error))?;
     }
+    host.wait();
     Ok(())
 }
 
-fn run_plan(results: &mut Results) -> Result<()> {
+fn run_plan(results: &mut Results, host: &mut Host) -> Result<()> {
     let plan = guest::read_plan()?;
     let instance = Instance::find_or_create(&plan)?;
     if plan.is_built_in {
@@ -103,7 +114,6 @@ fn run_plan(results: &mut Results) -> Result<()> {
             instance.prepare(&pids)?;
             instance.send_description(results)?;
             instance.arm()?;
-            instance.open_window()?;
         }
         Since::BootInstance => instance.send_description(results)?,
         Since::BootTop => {
@@ -111,8 +121,18 @@ fn run_plan(results: &mut Results) -> Result<()> {
             instance.send_description(results)?;
         }
     }
-    let (end, records) = supervise(&plan, held, &instance, results)?;
+    let streaming = match plan.trace.streamed {
+        true => Some(Streaming::start(&instance, results)?),
+        false => None,
+    };
+    if plan.trace.since == Since::Window {
+        instance.open_window()?;
+    }
+    let (end, records) = supervise(&plan, held, &instance, results, host)?;
     instance.switch_off()?;
+    if let Some(streaming) = streaming {
+        streaming.finish()?;
+    }
 
     instance.send_result(results)?;
     for (file, record) in records {
@@ -149,8 +169,14 @@ fn supervise(
     held: Vec<Option<Held>>,
     instance: &Instance,
     results: &mut Results,
+    host: &mut Host,
 ) -> Result<(PhaseEnd, Records)> {
     let (sender, receiver) = channel();
+    if plan.trace.streamed {
+        let sender = sender.clone();
+        // A supervisor that is gone has ended before.
+        host.listen(move || drop(sender.send(Step::Stop)))?;
+    }
     let (instance_of_phases, mut markers) = (instance.clone(), instance.markers()?);
     let phases: Vec<_> = plan.phases.iter().cloned().zip(held).collect();
     let is_built_in = plan.is_built_in;
@@ -172,6 +198,10 @@ fn supervise(
             Ok(Step::Report(message)) => results.send(&message)?,
             // Kept until the window is closed: it may be large.
             Ok(Step::Recorded { file, record }) => records.push((file, record)),
+            Ok(Step::Stop) => {
+                instance.markers()?.write("stopped")?;
+                return Ok((PhaseEnd::Stopped, records));
+            }
             Ok(Step::Ended(outcome)) => {
                 outcome?;
                 return Ok((PhaseEnd::Complete, records));

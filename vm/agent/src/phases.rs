@@ -36,6 +36,8 @@ pub(crate) enum Step {
         /// What it says.
         record: Vec<u8>,
     },
+    /// The host wants no more.
+    Stop,
     /// It is done with all phases, or could not go on.
     Ended(Result<()>),
 }
@@ -86,11 +88,7 @@ fn run_command(
     begin(&name, markers)?;
     markers.write(&format!("command-begin {name}"))?;
     let end = held.run()?;
-    let how = match end {
-        CommandEnd::Exited(status) => format!("exited {status}"),
-        CommandEnd::Signalled(signal) => format!("signalled {signal}"),
-    };
-    markers.write(&format!("command-end {name} {how}"))?;
+    markers.write(&format!("command-end {name} {}", how(end)))?;
     markers.write(&format!("phase-end {name}"))?;
     tell(
         steps,
@@ -107,6 +105,14 @@ fn run_command(
             unloaded: None,
         }),
     )
+}
+
+/// How a command ended, as the marker says it.
+pub(crate) fn how(end: CommandEnd) -> String {
+    match end {
+        CommandEnd::Exited(status) => format!("exited {status}"),
+        CommandEnd::Signalled(signal) => format!("signalled {signal}"),
+    }
 }
 
 fn run_phase(

@@ -4,16 +4,17 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use deferinit_protocol::{
     Buffer, Capture, FileKind, How, INSTANCE, MARKER_PREFIX, MAX_REPORT_BYTES, MODULE, Message,
-    Plan, Since, TextFile, Trace,
+    PidFile, Plan, Since, TextFile, Trace,
 };
 
 use crate::commands::send_bounded;
+use crate::pipe::Pipe;
 use crate::refusal::{Refusal, no_tracer};
 use crate::results::Results;
 use crate::settings::{TRACEFS, folder};
@@ -24,13 +25,6 @@ const NEVER_RUN: &str = "panic";
 
 /// As many names of tasks are kept. The default, 128, is less than what a script starts.
 const SAVED_CMDLINES: &str = "4096";
-
-/// A read gives one sub-buffer at most; this is the largest there is (`buffer_subbuf_size_write()`,
-/// `kernel/trace/trace.c`: 128 pages).
-const LARGEST_SUB_BUFFER: usize = 128 * 4096;
-
-/// How much of a drained buffer is sent at a time.
-const PIECE: usize = 4 << 20;
 
 /// The instance that records the measured window.
 #[derive(Clone)]
@@ -77,6 +71,9 @@ impl Instance {
         let was_there = folder.is_dir();
         let capture = match buffer {
             Buffer::Persistent if was_there => Capture::Persistent,
+            Buffer::Persistent | Buffer::Private | Buffer::Top if trace.streamed => {
+                Capture::Streamed
+            }
             Buffer::Persistent | Buffer::Private | Buffer::Top => Capture::Drained,
         };
         if !was_there {
@@ -89,10 +86,8 @@ impl Instance {
             loads_module: plan.loads_module(),
             trace,
         };
-        if capture == Capture::Drained && instance.trace.since == Since::Window {
-            instance.switch_off()?;
-            let kib = instance.trace.buffer_kib_per_cpu.to_string();
-            instance.write("buffer_size_kb", &kib)?;
+        if capture != Capture::Persistent && instance.trace.since == Since::Window {
+            instance.size_buffer()?;
         }
         if plan.runs_command() {
             let path = Path::new(TRACEFS).join("saved_cmdlines_size");
@@ -100,6 +95,61 @@ impl Instance {
                 .with_context(|| format!("cannot write to {}", path.display()))?;
         }
         Ok(instance)
+    }
+
+    /// Makes an instance of its own for a trace that is streamed, on a machine that others use, too.
+    pub(crate) fn create(trace: &Trace, name: &str) -> Result<Self> {
+        let folder = Path::new(TRACEFS).join("instances").join(name);
+        fs::create_dir(&folder)
+            .with_context(|| format!("cannot make the instance {}", folder.display()))?;
+        let instance = Self {
+            folder,
+            capture: Capture::Streamed,
+            loads_module: false,
+            trace: trace.clone(),
+        };
+        match instance.size_buffer() {
+            Ok(()) => Ok(instance),
+            Err(error) => {
+                drop(instance.remove());
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes it away again; nothing of it may be open.
+    pub(crate) fn remove(&self) -> Result<()> {
+        fs::remove_dir(&self.folder)
+            .with_context(|| format!("cannot remove the instance {}", self.folder.display()))
+    }
+
+    fn size_buffer(&self) -> Result<()> {
+        self.switch_off()?;
+        self.write("buffer_size_kb", &self.trace.buffer_kib_per_cpu.to_string())
+    }
+
+    /// Leaves a task out of the trace.
+    pub(crate) fn leave_out(&self, task: i32) -> Result<()> {
+        // A kernel may have tracers off, and then refuses the file for functions; there are none to leave out.
+        let functions = (self.trace.tracer != "nop").then_some(PidFile::SetFtraceNotracePid);
+        for file in functions.into_iter().chain([PidFile::SetEventNotracePid]) {
+            let file = file.name();
+            self.append(file, &task.to_string())
+                .with_context(|| format!("cannot append {task} to {file}"))?;
+        }
+        Ok(())
+    }
+
+    /// Where the trace of each CPU is read.
+    pub(crate) fn pipes(&self) -> Result<Vec<Pipe>> {
+        let kib = self.trace.buffer_kib_per_cpu;
+        self.cpus()?
+            .into_iter()
+            .map(|cpu| {
+                let path = self.folder.join(format!("per_cpu/cpu{cpu}/trace_pipe_raw"));
+                Pipe::open(cpu, path, kib)
+            })
+            .collect()
     }
 
     /// How what this instance records reaches the host.
@@ -293,13 +343,20 @@ impl Instance {
             results.send_file(FileKind::Stats { cpu }, &stats)?;
         }
         self.send_reports(results)?;
-        if self.capture == Capture::Drained {
-            for cpu in cpus {
-                let pipe = self.folder.join(format!("per_cpu/cpu{cpu}/trace_pipe_raw"));
-                drain(&pipe, &FileKind::Raw { cpu }, results)?;
+        match self.capture {
+            Capture::Persistent => Ok(()),
+            Capture::Drained => self.pipes()?.iter_mut().try_for_each(|pipe| {
+                let file = FileKind::Raw { cpu: pipe.cpu };
+                pipe.drain(|piece| results.send_bytes(file.clone(), piece))
+            }),
+            Capture::Streamed => {
+                for pipe in &mut self.pipes()? {
+                    let cpu = pipe.cpu;
+                    pipe.drain(|piece| results.send_sub_buffers(cpu, piece))?;
+                }
+                results.send(&Message::AllRead)
             }
         }
-        Ok(())
     }
 
     /// Sends texts of the kernel; of a latency tracer also the one that only it has: the trace of its maximum.
@@ -381,36 +438,6 @@ fn expand(folder: &Path, file: &str) -> Result<Vec<String>> {
     }
     files.sort();
     Ok(files)
-}
-
-/// Sends whole sub-buffers, several at a time, until there are no more.
-fn drain(path: &Path, kind: &FileKind, results: &mut Results) -> Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-
-    let mut file = OpenOptions::new()
-        .read(true)
-        .custom_flags(nix::libc::O_NONBLOCK)
-        .open(path)
-        .with_context(|| format!("cannot open {}", path.display()))?;
-    let mut piece = Vec::new();
-    let mut sub_buffer = vec![0; LARGEST_SUB_BUFFER];
-    loop {
-        let length = match file.read(&mut sub_buffer) {
-            Ok(length) => length,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot read {}", path.display()));
-            }
-        };
-        piece.extend(sub_buffer.iter().take(length));
-        if length == 0 || piece.len() >= PIECE {
-            results.send_bytes(kind.clone(), &piece)?;
-            piece.clear();
-        }
-        if length == 0 {
-            return Ok(());
-        }
-    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,9 @@ pub(crate) const MEMORY_FD: i32 = 64;
 /// The descriptor at which QEMU finds its end of the monitor's socket.
 pub(crate) const MONITOR_FD: i32 = 65;
 
+/// The descriptor at which QEMU finds its end of the socket for results, where there is one.
+pub(crate) const RESULTS_FD: i32 = 66;
+
 /// The console log, in the `vm` folder.
 pub(crate) const CONSOLE_LOG: &str = "console.log";
 
@@ -44,8 +47,19 @@ pub(crate) struct Arguments<'a> {
     pub(crate) extra_command_line: &'a [String],
     /// Events that are recorded from the boot on; if there are none, recording begins when the agent says so.
     pub(crate) boot_events: &'a [String],
+    /// Where the guest's results go.
+    pub(crate) results: ResultsTo,
     /// Of the host, for the wall clock; `None` where it is not known.
     pub(crate) tsc_khz: Option<u64>,
+}
+
+/// Where the guest's results go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ResultsTo {
+    /// Into a file, which nobody reads before the end.
+    File,
+    /// Through a socket, to us.
+    Socket,
 }
 
 /// All arguments, without the program's name.
@@ -54,7 +68,7 @@ pub(crate) fn arguments(of: &Arguments<'_>) -> Vec<String> {
         base(),
         machine(of),
         clock(of),
-        channels(of.machine),
+        channels(of.machine, of.results),
         boot(of),
     ]
     .concat()
@@ -142,7 +156,7 @@ fn wall_threads(of: &Arguments<'_>) -> &'static str {
     }
 }
 
-fn channels(machine: &Machine) -> Vec<String> {
+fn channels(machine: &Machine, results: ResultsTo) -> Vec<String> {
     vec![
         "-chardev".to_owned(),
         format!("file,id=console,path={CONSOLE_LOG}"),
@@ -155,7 +169,10 @@ fn channels(machine: &Machine) -> Vec<String> {
         "-device".to_owned(),
         machine.serial_bus.clone(),
         "-chardev".to_owned(),
-        format!("file,id=results,path={RESULTS}"),
+        match results {
+            ResultsTo::File => format!("file,id=results,path={RESULTS}"),
+            ResultsTo::Socket => format!("socket,id=results,fd={RESULTS_FD}"),
+        },
         "-device".to_owned(),
         format!("virtserialport,chardev=results,name={RESULT_PORT},nr=1"),
         "-fw_cfg".to_owned(),
@@ -253,6 +270,7 @@ mod tests {
             initramfs: Path::new("/run/initramfs.cpio"),
             extra_command_line: &["kmemleak=on".to_owned()],
             boot_events: &[],
+            results: ResultsTo::File,
             tsc_khz: Some(2_596_150),
         });
         shell_text(&machine.qemu, &arguments)

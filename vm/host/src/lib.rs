@@ -9,10 +9,12 @@
 //!
 //! The guest has no disk, no network and no shared folder. The plan goes in through fw_cfg, the
 //! results come out through a virtio-serial port into a file, and the trace is read from the
-//! guest's RAM, so nothing on the host can disturb the measured window.
+//! guest's RAM, so nothing on the host can disturb the measured window. Only a trace that is to be
+//! seen while it is made comes through a socket instead ([`run_streamed`]).
 
 mod argv;
 mod initramfs;
+mod intake;
 mod machine;
 mod memory;
 mod monitor;
@@ -25,9 +27,10 @@ mod tsc;
 mod vm;
 
 pub use initramfs::{GuestFile, add_boot_config, initramfs};
+pub use intake::{Intake, STREAMED, Sink};
 pub use machine::{ExactClock, Machine, WallClock};
 pub use plan::plan;
 pub use qemu::{Qemu, Version};
 pub use results::{CommandResult, Failure, Module, Received};
 pub use symbols::kallsyms;
-pub use vm::{Ending, Outcome, Request, check_memory, run};
+pub use vm::{Ending, Outcome, Request, check_memory, run, run_streamed};

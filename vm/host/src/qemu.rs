@@ -12,7 +12,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
-use crate::argv::{MEMORY_FD, MONITOR_FD};
+use crate::argv::{MEMORY_FD, MONITOR_FD, RESULTS_FD};
 
 /// A version of QEMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,7 +82,8 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts QEMU in `folder`, with guest RAM and its end of the monitor's socket.
+    /// Starts QEMU in `folder`, with guest RAM, its end of the monitor's socket, and that of the one for results if
+    /// there is one.
     ///
     /// Its standard error goes to `stderr`. It is in a process group of its own, so that Ctrl-C
     /// reaches the harness only, and it is killed by the kernel if the thread that calls this dies.
@@ -93,9 +94,11 @@ impl Running {
         stderr: File,
         memory: BorrowedFd<'_>,
         monitor: BorrowedFd<'_>,
+        results: Option<BorrowedFd<'_>>,
     ) -> Result<Self> {
         let parent = nix::unistd::getpid();
         let (memory, monitor) = (memory.as_raw_fd(), monitor.as_raw_fd());
+        let results = results.map(|results| results.as_raw_fd());
         let mut command = Command::new(program);
         command
             .args(arguments)
@@ -110,7 +113,7 @@ impl Running {
             if nix::unistd::getppid() != parent {
                 return Err(nix::errno::Errno::ESRCH.into());
             }
-            pass_descriptors(memory, monitor)
+            pass_descriptors(memory, monitor, results)
         };
         // SAFETY: Between fork and exec, `prepare` makes system calls only: it allocates nothing
         // and takes no lock.
@@ -145,14 +148,19 @@ impl Drop for Running {
     }
 }
 
-/// Puts two descriptors where QEMU's arguments say they are. They may be in each other's place.
-fn pass_descriptors(memory: RawFd, monitor: RawFd) -> std::io::Result<()> {
+/// Puts descriptors where QEMU's arguments say they are. They may be in each other's place.
+fn pass_descriptors(memory: RawFd, monitor: RawFd, results: Option<RawFd>) -> std::io::Result<()> {
     // High copies first, so that neither target overwrites a source.
-    let high = MONITOR_FD + 1;
+    let high = RESULTS_FD + 1;
     let memory = fcntl_dup_above(memory, high)?;
     let monitor = fcntl_dup_above(monitor, high)?;
+    let results = match results {
+        Some(results) => Some(fcntl_dup_above(results, high)?),
+        None => None,
+    };
     dup_to(memory, MEMORY_FD)?;
-    dup_to(monitor, MONITOR_FD)
+    dup_to(monitor, MONITOR_FD)?;
+    results.map_or(Ok(()), |results| dup_to(results, RESULTS_FD))
 }
 
 fn fcntl_dup_above(descriptor: RawFd, least: RawFd) -> std::io::Result<RawFd> {

@@ -97,57 +97,15 @@ pub(crate) fn receive(stream: &[u8], cpus: u32, folder: &Path) -> Result<Receive
                 break;
             }
         };
-        match message {
-            Message::Hello {
-                version: _,
-                kernel,
-                kernel_version: _,
-                cpus,
-                clocksource,
-                high_resolution_timers,
-                capture,
-            } => {
-                received.kernel = Some(kernel);
-                received.cpus = Some(cpus);
-                received.clocksource = Some(clocksource);
-                received.high_resolution_timers = Some(high_resolution_timers);
-                received.capture = Some(capture);
-            }
-            Message::PhaseBegun { name } => received.last_phase = Some(name),
-            Message::ModuleLoaded { module, sections } => {
-                received.modules.push(Module {
-                    name: module,
-                    sections,
-                });
-            }
-            // What the kernel returned stands in the trace as well, with its time.
-            Message::PhaseEnded {
-                name: _,
-                loaded: _,
-                unloaded: _,
-            } => {}
+        match received.take(message) {
             // A drained buffer comes in pieces.
-            Message::File {
-                file: file @ FileKind::Raw { cpu: _ },
-            } => files.entry(file).or_default().extend_from_slice(payload),
-            Message::File { file } => {
+            Some(file @ FileKind::Raw { cpu: _ }) => {
+                files.entry(file).or_default().extend_from_slice(payload);
+            }
+            Some(file) => {
                 files.insert(file, payload.to_vec());
             }
-            Message::CommandEnded { phase, end } => {
-                received.commands.push(CommandResult { phase, end });
-            }
-            Message::Cut { file, bytes } => {
-                received.cut.extend(file.path().map(|path| (path, bytes)))
-            }
-            Message::Finished { end } => received.end = Some(end),
-            Message::Unsupported { what, option } => {
-                received.failure = Some(Failure::Unsupported { what, option });
-            }
-            Message::Refused { message } => received.failure = Some(Failure::Refused(message)),
-            Message::NoFunction { file, pattern } => {
-                received.failure = Some(Failure::NoFunction { file, pattern });
-            }
-            Message::Failed { message } => received.failure = Some(Failure::Failed(message)),
+            None => {}
         }
     }
     for (file, content) in files {
@@ -160,8 +118,67 @@ pub(crate) fn receive(stream: &[u8], cpus: u32, folder: &Path) -> Result<Receive
     Ok(received)
 }
 
+impl Received {
+    /// Takes what a message says. Gives back the file that the frame's payload is.
+    pub(crate) fn take(&mut self, message: Message) -> Option<FileKind> {
+        match message {
+            Message::Hello {
+                version: _,
+                kernel,
+                kernel_version: _,
+                cpus,
+                clocksource,
+                high_resolution_timers,
+                capture,
+            } => {
+                self.kernel = Some(kernel);
+                self.cpus = Some(cpus);
+                self.clocksource = Some(clocksource);
+                self.high_resolution_timers = Some(high_resolution_timers);
+                self.capture = Some(capture);
+            }
+            Message::PhaseBegun { name } => self.last_phase = Some(name),
+            Message::ModuleLoaded { module, sections } => {
+                self.modules.push(Module {
+                    name: module,
+                    sections,
+                });
+            }
+            // What the kernel returned stands in the trace as well, with its time. What is streamed is not kept here.
+            Message::PhaseEnded {
+                name: _,
+                loaded: _,
+                unloaded: _,
+            }
+            | Message::SubBuffers { cpu: _ }
+            | Message::AllRead => {}
+            Message::File { file } => return Some(file),
+            Message::CommandEnded { phase, end } => {
+                self.commands.push(CommandResult { phase, end });
+            }
+            Message::Cut { file, bytes } => self.cut.extend(file.path().map(|path| (path, bytes))),
+            Message::Finished { end } => self.end = Some(end),
+            Message::Unsupported { what, option } => {
+                self.failure = Some(Failure::Unsupported { what, option });
+            }
+            Message::Refused { message } => self.failure = Some(Failure::Refused(message)),
+            Message::NoFunction { file, pattern } => {
+                self.failure = Some(Failure::NoFunction { file, pattern });
+            }
+            Message::Failed { message } => self.failure = Some(Failure::Failed(message)),
+        }
+        None
+    }
+
+    /// Whether the last frame came.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.end.is_some() || self.failure.is_some()
+    }
+}
+
 /// Whether a guest with `cpus` CPUs has this file, and it is in nobody else's place.
-fn is_of_guest(file: &FileKind, cpus: u32) -> bool {
+pub(crate) fn is_of_guest(file: &FileKind, cpus: u32) -> bool {
     match file {
         FileKind::Stats { cpu } | FileKind::Raw { cpu } => *cpu < cpus,
         FileKind::Format { system, event: _ } => {
@@ -170,6 +187,7 @@ fn is_of_guest(file: &FileKind, cpus: u32) -> bool {
         FileKind::HeaderPage
         | FileKind::HeaderEvent
         | FileKind::SavedCmdlines
+        | FileKind::Kallsyms
         | FileKind::PrintkFormats
         | FileKind::TraceClock
         | FileKind::Results { phase: _ }
@@ -183,7 +201,7 @@ fn is_of_guest(file: &FileKind, cpus: u32) -> bool {
     }
 }
 
-fn write_file(path: &Path, content: &[u8]) -> Result<()> {
+pub(crate) fn write_file(path: &Path, content: &[u8]) -> Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
     }

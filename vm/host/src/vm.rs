@@ -3,20 +3,23 @@
 //! One run, from an empty folder to an [`Outcome`].
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use deferinit_protocol::{Buffer, Capture, MODULE, PhaseEnd, Plan, Since};
+use anyhow::{Context, Result, anyhow};
+use deferinit_protocol::{Buffer, Capture, MODULE, PhaseEnd, Plan, RECEIVED, STOP, Since};
 use deferinit_scenario::{Bytes, Clock};
 
-use crate::argv::{self, Arguments};
+use crate::argv::{self, Arguments, ResultsTo};
+use crate::intake::{Intake, Sink};
 use crate::machine::Machine;
 use crate::memory::{GuestMemory, Region};
 use crate::monitor::{Event, Monitor};
@@ -29,6 +32,12 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// How long a panicked guest may take to print why.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// How long a guest that was told to stop may take to send what it has.
+const STOP_GRACE: Duration = Duration::from_secs(15);
+
+/// So much of a stream is taken at a time.
+const PIECE_BYTES: usize = 256 * 1024;
 
 /// What a guest sends or prints is no longer than this; one that goes on is wrong.
 const MAX_GUEST_FILE_BYTES: u64 = 1 << 30;
@@ -71,6 +80,8 @@ pub struct Request<'a> {
 pub enum Ending {
     /// Every phase was gone through, and everything was sent.
     Complete,
+    /// The user wanted no more of a streamed trace, and everything up to then was sent.
+    Stopped,
     /// The plan's deadline in guest time passed.
     GuestDeadline {
         /// What the agent was waiting for.
@@ -158,6 +169,26 @@ enum Wait {
 /// If the machine cannot be set up: the trace buffer does not fit, a file cannot be written, QEMU
 /// cannot be started. Whatever happens after that is an [`Ending`].
 pub fn run(request: &Request<'_>) -> Result<Outcome> {
+    run_with(request, None)
+}
+
+/// Runs a plan whose trace is streamed, and shows `sink` what comes as it comes; from a thread of its own, which waits
+/// for it, and so does the guest in the end. When the sink wants no more, or the user does, the guest is told to
+/// stop. A stream of more than `max_bytes` ends.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_streamed(request: &Request<'_>, max_bytes: u64, sink: &mut Sink<'_>) -> Result<Outcome> {
+    run_with(request, Some(Streamed { max_bytes, sink }))
+}
+
+/// What is done with a stream.
+struct Streamed<'a, 'b> {
+    max_bytes: u64,
+    sink: &'a mut Sink<'b>,
+}
+
+fn run_with(request: &Request<'_>, streamed: Option<Streamed<'_, '_>>) -> Result<Outcome> {
     let begin = Instant::now();
     let vm = request.folder.join("vm");
     fs::create_dir(&vm).with_context(|| format!("cannot make {}", vm.display()))?;
@@ -182,6 +213,10 @@ pub fn run(request: &Request<'_>) -> Result<Outcome> {
             Since::BootInstance => &request.plan.trace.events,
             Since::Window | Since::BootTop => &[],
         },
+        results: match streamed {
+            None => ResultsTo::File,
+            Some(_) => ResultsTo::Socket,
+        },
         tsc_khz: match request.clock {
             Clock::Exact => None,
             Clock::Wall => tsc::host_khz(),
@@ -197,6 +232,14 @@ pub fn run(request: &Request<'_>) -> Result<Outcome> {
 
     let memory = GuestMemory::new(memory_bytes)?;
     let (ours, theirs) = UnixStream::pair().context("cannot make the monitor's socket")?;
+    let (stream, their_stream) = match streamed {
+        None => (None, None),
+        Some(streamed) => {
+            let (ours, theirs) =
+                UnixStream::pair().context("cannot make the socket for results")?;
+            (Some((ours, streamed)), Some(theirs))
+        }
+    };
     let stderr = create(&vm, "stderr.log")?;
     let mut qemu = Running::start(
         &request.qemu.program,
@@ -205,28 +248,49 @@ pub fn run(request: &Request<'_>) -> Result<Outcome> {
         stderr,
         memory.as_fd(),
         theirs.as_fd(),
+        their_stream.as_ref().map(AsFd::as_fd),
     )?;
     drop(theirs);
+    drop(their_stream);
     write(&vm, "pid", format!("{}\n", qemu.id()).as_bytes())?;
 
     let limit = request
         .wall_deadline
         .unwrap_or_else(|| default_deadline(request));
-    let wait = match Monitor::new(ours, create(&vm, "qmp.jsonl")?).let_run() {
-        Ok(events) => wait(&mut qemu, &events, begin + limit, &vm, request.interrupted)?,
-        // A monitor that does not answer belongs to a QEMU that exits or hangs.
-        Err(error) => Wait::Exited(exit_soon(&mut qemu)?.ok_or(error)?),
+    let folder = request.folder.join("trace");
+    let watch = |stop: Option<Stop<'_>>| -> Result<Wait> {
+        let ended = match Monitor::new(ours, create(&vm, "qmp.jsonl")?).let_run() {
+            Ok(events) => wait(
+                &mut qemu,
+                &events,
+                begin + limit,
+                &vm,
+                request.interrupted,
+                stop,
+            )?,
+            // A monitor that does not answer belongs to a QEMU that exits or hangs.
+            Err(error) => Wait::Exited(exit_soon(&mut qemu)?.ok_or(error)?),
+        };
+        if !matches!(ended, Wait::Exited(_)) {
+            qemu.kill()?;
+        }
+        Ok(ended)
     };
-    if !matches!(wait, Wait::Exited(_)) {
-        qemu.kill()?;
-    }
-
-    let stream = read_results(&vm)?;
-    let received = results::receive(&stream, request.cpus, &request.folder.join("trace"))?;
+    let (wait, received) = match stream {
+        None => {
+            let ended = watch(None)?;
+            let stream = read_results(&vm)?;
+            (ended, results::receive(&stream, request.cpus, &folder)?)
+        }
+        Some((socket, streamed)) => {
+            let intake = Intake::new(&folder, streamed.max_bytes);
+            stream_and_watch(socket, intake, streamed.sink, |stop| watch(Some(stop)))?
+        }
+    };
     let console_tail = tail(&vm.join(argv::CONSOLE_LOG));
     let trace_region = match (received.capture, trace) {
         (Some(Capture::Persistent), Some(region)) => memory.read(region)?,
-        (Some(Capture::Persistent | Capture::Drained) | None, _) => Vec::new(),
+        (Some(Capture::Persistent | Capture::Drained | Capture::Streamed) | None, _) => Vec::new(),
     };
     let ending = ending(&wait, &received, &console_tail, limit, &vm);
     Ok(Outcome {
@@ -236,6 +300,92 @@ pub fn run(request: &Request<'_>) -> Result<Outcome> {
         trace_region,
         wall: begin.elapsed(),
     })
+}
+
+/// Takes the stream in a thread of its own, while `watch` waits for QEMU's end.
+fn stream_and_watch(
+    socket: UnixStream,
+    intake: Intake,
+    sink: &mut Sink<'_>,
+    watch: impl FnOnce(Stop<'_>) -> Result<Wait>,
+) -> Result<(Wait, Received)> {
+    let is_enough = AtomicBool::new(false);
+    let writing = socket
+        .try_clone()
+        .context("cannot share the socket for results")?;
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| take_stream(socket, intake, sink, &is_enough));
+        let ended = watch(Stop {
+            socket: &writing,
+            is_enough: &is_enough,
+            told_at: None,
+        });
+        // A QEMU that could not be waited for may still be there, and the reader must end all the same.
+        if ended.is_err() {
+            drop(writing.shutdown(Shutdown::Both));
+        }
+        let received = reader
+            .join()
+            .map_err(|_| anyhow!("the thread that reads the results died"))?;
+        Ok((ended?, received))
+    })
+}
+
+/// Reads what the guest sends until QEMU is gone.
+fn take_stream(
+    mut socket: UnixStream,
+    mut intake: Intake,
+    sink: &mut Sink<'_>,
+    is_enough: &AtomicBool,
+) -> Received {
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        match socket.read(&mut piece) {
+            Ok(0) => break,
+            Ok(length) => {
+                let bytes = piece.get(..length).unwrap_or_default();
+                // It is read to its end all the same: a guest that cannot send cannot stop.
+                let was_over = intake.is_over();
+                if intake.take(bytes, sink).is_break() {
+                    is_enough.store(true, Ordering::Relaxed);
+                }
+                if intake.is_over() && !was_over {
+                    // A QEMU that takes no word is about to exit.
+                    drop(socket.write_all(&[RECEIVED]));
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // A QEMU that was killed with something unread.
+            Err(error) => {
+                if error.kind() != ErrorKind::ConnectionReset {
+                    let _ = intake.damage(format!("cannot read the results: {error}"));
+                }
+                break;
+            }
+        }
+    }
+    intake.finish()
+}
+
+/// How a guest whose trace is streamed is told to stop.
+struct Stop<'a> {
+    socket: &'a UnixStream,
+    /// Set when the sink wants no more.
+    is_enough: &'a AtomicBool,
+    told_at: Option<Instant>,
+}
+
+impl Stop<'_> {
+    /// Tells it, once; whether it has had its time since.
+    fn is_overdue(&mut self) -> bool {
+        let told_at = *self.told_at.get_or_insert_with(|| {
+            // A QEMU that takes no word is about to exit.
+            let mut socket = self.socket;
+            drop(socket.write_all(&[STOP]));
+            Instant::now()
+        });
+        told_at.elapsed() > STOP_GRACE
+    }
 }
 
 /// The parameters of a workload in the kernel's image, as its command line has them.
@@ -299,6 +449,7 @@ fn wait(
     deadline: Instant,
     vm: &Path,
     interrupted: &AtomicBool,
+    mut stop: Option<Stop<'_>>,
 ) -> Result<Wait> {
     let mut panicked_at = None;
     loop {
@@ -317,7 +468,15 @@ fn wait(
             // The socket is closed, so QEMU is about to exit; do not spin until it has.
             std::thread::park_timeout(Duration::from_millis(1));
         }
-        if interrupted.load(Ordering::Relaxed) {
+        let is_interrupted = interrupted.load(Ordering::Relaxed);
+        let is_over = match &mut stop {
+            None => is_interrupted,
+            Some(stop) => {
+                let is_enough = is_interrupted || stop.is_enough.load(Ordering::Relaxed);
+                is_enough && stop.is_overdue()
+            }
+        };
+        if is_over {
             return Ok(Wait::Interrupted);
         }
         if panicked_at.is_some_and(|at| at.elapsed() > LAST_WORDS) {
@@ -382,6 +541,7 @@ fn agent_ending(received: &Received) -> Ending {
     }
     match (&received.end, &received.kernel) {
         (Some(PhaseEnd::Complete), _) => Ending::Complete,
+        (Some(PhaseEnd::Stopped), _) => Ending::Stopped,
         (Some(PhaseEnd::Deadline { waiting_for }), _) => Ending::GuestDeadline {
             waiting_for: waiting_for.clone(),
         },

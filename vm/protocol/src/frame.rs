@@ -117,7 +117,7 @@ impl<'a> Iterator for Frames<'a> {
         if self.failed || self.offset == self.bytes.len() {
             return None;
         }
-        let frame = decode_one(self.bytes, self.offset);
+        let frame = decode_one(self.bytes, self.offset, MAX_PAYLOAD_BYTES);
         match frame {
             Ok((message, payload, next)) => {
                 self.offset = next;
@@ -131,7 +131,102 @@ impl<'a> Iterator for Frames<'a> {
     }
 }
 
-fn decode_one(bytes: &[u8], begin: usize) -> Result<(Message, &[u8], usize), Error> {
+/// Takes a stream apart while it comes; from a peer that is not trusted, it keeps one frame at most.
+#[derive(Debug)]
+pub struct Decoder {
+    /// The stream from the last frame boundary on that is known, and how much of it was given out.
+    buffer: Vec<u8>,
+    taken: usize,
+    /// How many bytes of the stream came before the buffer.
+    before: usize,
+    max_payload_bytes: u64,
+}
+
+impl Decoder {
+    /// A decoder for a stream from its begin on, whose payloads are no longer than this.
+    #[must_use]
+    pub fn new(max_payload_bytes: u64) -> Self {
+        Self {
+            buffer: Vec::new(),
+            taken: 0,
+            before: 0,
+            max_payload_bytes,
+        }
+    }
+
+    /// Adds what came. Take all frames out before adding more: what was not taken is kept.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.drain(..self.taken);
+        self.before = self.before.saturating_add(self.taken);
+        self.taken = 0;
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next frame; `None` if it has not come in full.
+    ///
+    /// # Errors
+    /// What follows is no frame; there is no way to go on then.
+    pub fn next_frame(&mut self) -> Result<Option<(Message, &[u8])>, Error> {
+        let rest = self.buffer.get(self.taken..).unwrap_or_default();
+        let begin = self.before.saturating_add(self.taken);
+        match decode_one(rest, 0, self.max_payload_bytes) {
+            Ok((message, payload, length)) => {
+                self.taken = self.taken.saturating_add(length);
+                Ok(Some((message, payload)))
+            }
+            Err(Error::Truncated { .. }) => Ok(None),
+            Err(error) => Err(error.at(begin)),
+        }
+    }
+
+    /// Whether the stream may end here.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`]: it ends inside a frame.
+    pub fn finish(&self) -> Result<(), Error> {
+        if self.taken == self.buffer.len() {
+            return Ok(());
+        }
+        Err(Error::Truncated {
+            begin: self.before.saturating_add(self.taken),
+            end: self.before.saturating_add(self.buffer.len()),
+        })
+    }
+}
+
+impl Error {
+    /// The same of a frame that begins elsewhere.
+    fn at(self, place: usize) -> Self {
+        match self {
+            Self::Truncated { begin: _, end } => Self::Truncated { begin: place, end },
+            Self::Magic { begin: _, found } => Self::Magic {
+                begin: place,
+                found,
+            },
+            Self::TooLong {
+                begin: _,
+                what,
+                claimed,
+                allowed,
+            } => Self::TooLong {
+                begin: place,
+                what,
+                claimed,
+                allowed,
+            },
+            Self::Message { begin: _, reason } => Self::Message {
+                begin: place,
+                reason,
+            },
+        }
+    }
+}
+
+fn decode_one(
+    bytes: &[u8],
+    begin: usize,
+    max_payload_bytes: u64,
+) -> Result<(Message, &[u8], usize), Error> {
     let truncated = Error::Truncated {
         begin,
         end: bytes.len(),
@@ -156,7 +251,7 @@ fn decode_one(bytes: &[u8], begin: usize) -> Result<(Message, &[u8], usize), Err
         begin,
         "payload",
         u64::from_le_bytes(*payload_bytes),
-        MAX_PAYLOAD_BYTES,
+        max_payload_bytes,
     )?;
     let (json, rest) = rest
         .split_at_checked(message_bytes)
@@ -185,7 +280,7 @@ fn bounded(begin: usize, what: &'static str, claimed: u64, allowed: u64) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{FileKind, PhaseEnd};
+    use crate::{FileKind, MAX_STREAM_PAYLOAD_BYTES, PhaseEnd};
 
     fn stream() -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -276,6 +371,56 @@ mod tests {
         assert!(matches!(
             decode(&bytes).next(),
             Some(Err(Error::Message { begin: 0, .. }))
+        ));
+    }
+
+    /// Takes a stream in pieces of a size, and gives the frames with their payloads.
+    fn pieces(bytes: &[u8], size: usize) -> Result<Vec<(Message, Vec<u8>)>, Error> {
+        let mut decoder = Decoder::new(MAX_STREAM_PAYLOAD_BYTES);
+        let mut frames = Vec::new();
+        for piece in bytes.chunks(size) {
+            decoder.push(piece);
+            while let Some((message, payload)) = decoder.next_frame()? {
+                frames.push((message, payload.to_vec()));
+            }
+        }
+        decoder.finish().map(|()| frames)
+    }
+
+    #[test]
+    fn a_stream_in_pieces_is_the_same_stream() {
+        let bytes = [stream(), stream()].concat();
+        let whole: Vec<_> = decode(&bytes)
+            .map(|frame| frame.map(|(message, payload)| (message, payload.to_vec())))
+            .collect::<Result<_, _>>()
+            .expect("a whole stream");
+        assert_eq!(whole.len(), 4);
+        for size in [1, 2, 7, 16, 50, 1000] {
+            assert_eq!(pieces(&bytes, size), Ok(whole.clone()), "{size}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_in_pieces_is_at_its_place_in_the_stream() {
+        let good = stream();
+        let cut = good.len() - 1;
+        assert!(matches!(
+            pieces(&good[..cut], 3),
+            Err(Error::Truncated { end, .. }) if end == cut
+        ));
+        let garbage = [&good[..], b"garbage that is long enough"].concat();
+        for size in [1, 5, 1000] {
+            let error = pieces(&garbage, size).expect_err("garbage");
+            assert!(
+                matches!(error, Error::Magic { begin, .. } if begin == good.len()),
+                "{error}"
+            );
+        }
+        let mut huge = good.clone();
+        huge[8..16].copy_from_slice(&(MAX_STREAM_PAYLOAD_BYTES + 1).to_le_bytes());
+        assert!(matches!(
+            pieces(&huge, 16),
+            Err(Error::TooLong { begin: 0, .. })
         ));
     }
 

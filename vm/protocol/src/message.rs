@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Scope;
 
-/// One frame's header. Only [`Message::File`] has a payload.
+/// One frame's header. Only [`Message::File`] and [`Message::SubBuffers`] have a payload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Message {
@@ -61,6 +61,13 @@ pub enum Message {
         /// Which file.
         file: FileKind,
     },
+    /// Sub-buffers of a CPU in a trace that is streamed, oldest first; the payload is whole ones, with nothing between.
+    SubBuffers {
+        /// The CPU.
+        cpu: u32,
+    },
+    /// Every CPU was read once more, until it had nothing more.
+    AllRead,
     /// A file that was sent is not all there was.
     Cut {
         /// Which file.
@@ -116,6 +123,8 @@ pub struct Section {
 pub enum PhaseEnd {
     /// Every phase was gone through.
     Complete,
+    /// The host asked to stop.
+    Stopped,
     /// The deadline in guest time passed.
     Deadline {
         /// What the agent was waiting for.
@@ -141,6 +150,8 @@ pub enum Capture {
     Persistent,
     /// In an ordinary instance, sent as [`FileKind::Raw`] after the window.
     Drained,
+    /// In an ordinary instance, sent as [`Message::SubBuffers`] while it is made.
+    Streamed,
 }
 
 /// What the rounds of a phase came to; every one of them did what it should.
@@ -184,6 +195,8 @@ pub enum FileKind {
     },
     /// `saved_cmdlines`.
     SavedCmdlines,
+    /// `/proc/kallsyms`, where the receiver cannot know it.
+    Kallsyms,
     /// `printk_formats`.
     PrintkFormats,
     /// `trace_clock`.
@@ -243,14 +256,13 @@ impl FileKind {
                 return is_name(phase).then(|| format!("output/{phase}"));
             }
             FileKind::Report { scope, file } => {
-                return file
-                    .split('/')
-                    .all(is_file_name)
+                return (file.len() <= MAX_REPORT_PATH && file.split('/').all(is_file_name))
                     .then(|| format!("reports/{}/{file}", scope.word()));
             }
             FileKind::Stats { cpu } => return Some(format!("stats/cpu{cpu}")),
             FileKind::Raw { cpu } => return Some(format!("raw/cpu{cpu}")),
             FileKind::SavedCmdlines => "saved_cmdlines",
+            FileKind::Kallsyms => "kallsyms",
             FileKind::PrintkFormats => "printk_formats",
             FileKind::TraceClock => "trace_clock",
             FileKind::Functions => "functions",
@@ -261,6 +273,9 @@ impl FileKind {
         Some(fixed.to_owned())
     }
 }
+
+/// No file of the kernel's has a longer path.
+const MAX_REPORT_PATH: usize = 512;
 
 fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
@@ -325,6 +340,7 @@ mod tests {
             ("/trace", None),
             (".trace", None),
             ("", None),
+            (&"a/".repeat(300), None),
         ] {
             let kind = FileKind::Report {
                 scope: Scope::Top,

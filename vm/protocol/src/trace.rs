@@ -35,6 +35,8 @@ pub struct Trace {
     pub buffer_kib_per_cpu: u64,
     /// When recording begins.
     pub since: Since,
+    /// Whether the trace is sent while it is made: then something of the recording runs in the guest meanwhile.
+    pub streamed: bool,
 }
 
 /// When recording begins.
@@ -248,6 +250,7 @@ impl Trace {
             reports: Vec::new(),
             buffer_kib_per_cpu,
             since: Since::Window,
+            streamed: false,
         }
     }
 
@@ -265,7 +268,10 @@ impl Trace {
         }
         if TOP_ONLY.contains(&self.tracer.as_str()) {
             Buffer::Top
-        } else if self.is_latency() || self.settings.iter().any(needs_ordinary_memory) {
+        } else if self.streamed
+            || self.is_latency()
+            || self.settings.iter().any(needs_ordinary_memory)
+        {
             Buffer::Private
         } else {
             Buffer::Persistent

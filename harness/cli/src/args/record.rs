@@ -142,9 +142,9 @@ pub(crate) struct Record {
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory: Option<Bytes>,
 
-    /// Its clock
-    #[arg(long, value_enum, default_value_t = Clock::Exact)]
-    pub(crate) clock: Clock,
+    /// Its clock [default: exact; of a live trace, wall]
+    #[arg(long, value_enum)]
+    pub(crate) clock: Option<Clock>,
 
     /// Add this device to it, as QEMU's -device takes it: virtio-rng-device,bus=virtio-mmio-bus.0
     #[arg(long = "device", value_name = "DEVICE")]

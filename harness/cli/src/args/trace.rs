@@ -11,12 +11,16 @@ use deferinit_trace::diff::Measure;
 use deferinit_trace::report::Column;
 
 use super::Format;
+use super::live::{LIVE_ABOUT, LIVE_AFTER_HELP, LIVE_LONG_ABOUT, Live, Recv};
 use super::record::Record;
 use crate::trace_time::TimePoint;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Trace {
     Record(Box<Record>),
+    #[command(about = LIVE_ABOUT, long_about = LIVE_LONG_ABOUT, after_help = LIVE_AFTER_HELP)]
+    Live(Box<Live>),
+    Recv(Recv),
     /// Say what is in a trace: who made it, when, how many records of what, and whether some were lost
     Info(Info),
     /// Statistics of each function: calls, total, self, min, avg, p50, p99, max

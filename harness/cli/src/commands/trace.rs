@@ -7,7 +7,9 @@ mod events;
 mod functions;
 mod info;
 mod latency;
+mod live;
 mod record;
+mod recv;
 mod replay;
 mod rewrite;
 mod tui;
@@ -18,6 +20,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::Context;
 use serde::Serialize;
 
+pub(crate) use self::replay::palette;
 use crate::args::trace::Trace;
 use crate::exit::Failure;
 use crate::stdout::print;
@@ -26,6 +29,8 @@ use crate::stdout::print;
 pub(crate) fn run(command: &Trace, interrupted: Arc<AtomicBool>) -> Result<u8, Failure> {
     match command {
         Trace::Record(arguments) => record::run(arguments, interrupted),
+        Trace::Live(arguments) => live::run(arguments, interrupted),
+        Trace::Recv(arguments) => recv::run(arguments, &interrupted),
         Trace::Info(arguments) => info::run(arguments),
         Trace::Report(arguments) => functions::report(arguments),
         Trace::Replay(arguments) => replay::run(arguments),

@@ -30,10 +30,10 @@ const LONG_BYTES: u8 = 8;
 /// The files of a `trace` folder; absent ones are empty or `None`.
 #[derive(Debug, Default)]
 pub(super) struct Files {
-    header_page: String,
-    header_event: String,
+    pub(super) header_page: String,
+    pub(super) header_event: String,
     formats: Formats,
-    statistics: Vec<(u32, Vec<u8>)>,
+    pub(super) statistics: Vec<(u32, Vec<u8>)>,
     raw: Vec<(u32, Vec<u8>)>,
     printk_formats: Vec<u8>,
     saved_cmdlines: Vec<u8>,
@@ -49,7 +49,7 @@ pub(super) struct Files {
     /// The texts of the kernel, by their paths in `reports/`.
     pub(super) reports: BTreeMap<String, String>,
     /// The first of these that cannot be read, if any.
-    damage: Option<String>,
+    pub(super) damage: Option<String>,
 }
 
 /// A trace that can be gone through.
@@ -106,6 +106,17 @@ impl Files {
         }
         add_block_format(&mut files.formats);
         Ok(files)
+    }
+}
+
+impl Files {
+    /// The kernel's own count of records, of each CPU whose statistics can be read.
+    pub(super) fn statistics(&self) -> BTreeMap<u32, Stats> {
+        let statistics = self.statistics.iter().filter_map(|(cpu, text)| {
+            let stats = Stats::parse(&String::from_utf8_lossy(text)).ok()?;
+            Some((*cpu, stats))
+        });
+        statistics.collect()
     }
 }
 
@@ -212,15 +223,11 @@ fn described<'a>(kallsyms: &str, files: &Files) -> Decoded<'a> {
         );
         Symbols::default()
     });
-    let statistics = files.statistics.iter().filter_map(|(cpu, text)| {
-        let stats = Stats::parse(&String::from_utf8_lossy(text)).ok()?;
-        Some((*cpu, stats))
-    });
     Decoded {
         capture: None,
         symbols,
         tasks: SavedCmdlines::parse(&files.saved_cmdlines),
-        statistics: statistics.collect(),
+        statistics: files.statistics(),
         damage,
         trace_dat: None,
         sha256: None,
@@ -265,6 +272,22 @@ fn trace_dat(
     kallsyms: &str,
     release: &str,
 ) -> Result<Vec<u8>, WriteError> {
+    let uname = uname(release);
+    head(layout, files, kallsyms, &uname).write(&trace_dat_cpus(cpus, files))
+}
+
+/// The system as a trace.dat names it: x86-64, the architecture of every machine so far.
+pub(super) fn uname(release: &str) -> String {
+    format!("Linux {release} x86_64")
+}
+
+/// What a trace.dat says besides its trace.
+pub(super) fn head<'a>(
+    layout: &PageLayout,
+    files: &'a Files,
+    kallsyms: &'a str,
+    uname: &'a str,
+) -> TraceDat<'a> {
     TraceDat {
         page_size: PAGE_BYTES,
         user_long_size: LONG_BYTES,
@@ -276,10 +299,9 @@ fn trace_dat(
         printk_formats: &files.printk_formats,
         saved_cmdlines: &files.saved_cmdlines,
         trace_clock: &files.trace_clock,
-        uname: &format!("Linux {release} x86_64"),
+        uname,
         version: concat!("deferinit ", env!("CARGO_PKG_VERSION")),
     }
-    .write(&trace_dat_cpus(cpus, files))
 }
 
 /// Where the trace is.
@@ -371,7 +393,7 @@ fn bytes(path: &Path) -> Result<Option<Vec<u8>>> {
 }
 
 /// The files `cpu<N>` of a folder, by N.
-fn per_cpu(folder: &Path) -> Result<Vec<(u32, Vec<u8>)>> {
+pub(super) fn per_cpu(folder: &Path) -> Result<Vec<(u32, Vec<u8>)>> {
     let mut files = Vec::new();
     for path in entries(folder)? {
         let name = path

@@ -13,6 +13,7 @@
 //! Source: `print_graph_*` in `kernel/trace/trace_functions_graph.c`, `trace_find_mark` in `kernel/trace/trace_output.c`
 //! and `print_trace_line` in `kernel/trace/trace.c`, Linux 7.3.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use deferinit_ftrace::record::{Event, Record};
@@ -63,7 +64,7 @@ pub struct Columns {
 #[derive(Debug)]
 pub struct KernelReplay<'a> {
     names: Names<'a>,
-    tasks: &'a SavedCmdlines,
+    tasks: Cow<'a, SavedCmdlines>,
     selection: Selection,
     columns: Columns,
     palette: Palette,
@@ -123,7 +124,7 @@ impl<'a> KernelReplay<'a> {
     ) -> Self {
         Self {
             names: Names::new(functions, selection.functions.clone()),
-            tasks,
+            tasks: Cow::Borrowed(tasks),
             selection,
             columns: Columns::default(),
             palette: Palette::default(),
@@ -156,6 +157,11 @@ impl<'a> KernelReplay<'a> {
     pub fn with_irq_text(mut self, irq_text: Range<u64>) -> Self {
         self.irq_text = irq_text;
         self
+    }
+
+    /// Names tasks by this table from now on: of a trace that is still being made, more names come.
+    pub fn rename(&mut self, tasks: SavedCmdlines) {
+        self.tasks = Cow::Owned(tasks);
     }
 
     /// The lines on top.

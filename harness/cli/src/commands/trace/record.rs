@@ -53,10 +53,35 @@ struct Summary<'a> {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Record, interrupted: Arc<AtomicBool>) -> Result<u8, Failure> {
+    let clock = match arguments.clock {
+        Some(args::Clock::Exact) | None => Clock::Exact,
+        Some(args::Clock::Wall) => Clock::Wall,
+    };
+    run_with(arguments, clock, Way::Kept, interrupted, pipeline::record)
+}
+
+/// How the trace comes out of the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// When the command has ended.
+    Kept,
+    /// While it runs; standard output is for that.
+    Streamed,
+}
+
+/// Does what is the same of all recordings: gets everything ready, lets `record` do it, and says what came of it.
+pub(super) fn run_with(
+    arguments: &Record,
+    clock: Clock,
+    way: Way,
+    interrupted: Arc<AtomicBool>,
+    record: impl FnOnce(&Recording<'_>, &Path) -> anyhow::Result<Recorded>,
+) -> Result<u8, Failure> {
     let project = Project::find()?;
     let insmod = insmod::read(&arguments.insmod, &prepare::MODULES)?;
     let paths = insmod.iter().map(|module| module.path.clone()).collect();
-    let request = request::of(arguments, paths).map_err(Failure::usage)?;
+    let mut request = request::of(arguments, paths).map_err(Failure::usage)?;
+    request.plan.trace.streamed = way == Way::Streamed;
     let mut machine = prepare::machine(&project, &arguments.machine)?;
     let devices = &mut machine.machine.devices;
     devices.extend_from_slice(&arguments.devices);
@@ -88,10 +113,6 @@ pub(crate) fn run(arguments: &Record, interrupted: Arc<AtomicBool>) -> Result<u8
     )?;
     let memory = machine.memory_of(arguments.memory, prepared.needs);
     check_memory(memory, arguments.buffer_size).map_err(Failure::usage)?;
-    let clock = match arguments.clock {
-        args::Clock::Exact => Clock::Exact,
-        args::Clock::Wall => Clock::Wall,
-    };
     let recording = Recording {
         prepared: &prepared,
         machine: &machine,
@@ -107,7 +128,7 @@ pub(crate) fn run(arguments: &Record, interrupted: Arc<AtomicBool>) -> Result<u8
         interrupted: &interrupted,
     };
     let folder = output.keep();
-    let recorded = pipeline::record(&recording, &folder).map_err(Failure::setup)?;
+    let recorded = record(&recording, &folder).map_err(Failure::setup)?;
     let verdict = verdict(&recorded, &folder, &prepared);
     let summary = Summary {
         format_version: 1,
@@ -135,7 +156,7 @@ pub(crate) fn run(arguments: &Record, interrupted: Arc<AtomicBool>) -> Result<u8
         let message = verdict.message.unwrap_or_default();
         return Err(Failure::usage(anyhow!(message)));
     }
-    say(arguments, &recorded, &verdict, &folder)?;
+    say(arguments, way, &recorded, &verdict, &folder)?;
     Ok(verdict.code)
 }
 
@@ -153,7 +174,7 @@ fn verdict(recorded: &Recorded, folder: &Path, prepared: &Prepared) -> Verdict {
         message: Some(message),
     };
     match recorded.outcome.ending.clone() {
-        Ending::Complete => match (&recorded.damage, recorded.lost()) {
+        Ending::Complete | Ending::Stopped => match (&recorded.damage, recorded.lost()) {
             (Some(damage), _) => of(UNRESOLVED, "damaged", damage.clone()),
             (None, Some(lost)) if lost > 0 => of(
                 UNRESOLVED,
@@ -162,7 +183,10 @@ fn verdict(recorded: &Recorded, folder: &Path, prepared: &Prepared) -> Verdict {
             ),
             (None, _) => Verdict {
                 code: PASSED,
-                word: "complete",
+                word: match recorded.outcome.ending {
+                    Ending::Stopped => "stopped",
+                    _ => "complete",
+                },
                 message: None,
             },
         },
@@ -216,6 +240,7 @@ fn command_end(recorded: &Recorded) -> Option<CommandEnd> {
 /// Says where everything is.
 fn say(
     arguments: &Record,
+    way: Way,
     recorded: &Recorded,
     verdict: &Verdict,
     folder: &Path,
@@ -253,7 +278,7 @@ fn say(
         lines.push(format!("Not whole: {message}"));
     }
     let printed = fs::read_to_string(output_of(folder)).unwrap_or_default();
-    if !printed.is_empty() {
+    if way == Way::Kept && !printed.is_empty() {
         print(printed.trim_end_matches('\n'))?;
     }
     lines.iter().for_each(exit::complain);

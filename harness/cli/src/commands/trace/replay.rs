@@ -109,7 +109,7 @@ fn columns(parts: &[Part]) -> Columns {
     columns
 }
 
-fn palette() -> Palette {
+pub(crate) fn palette() -> Palette {
     match Terminal::of_stdout().colour {
         Colour::Never => Palette::default(),
         Colour::Always => Palette {
