@@ -186,6 +186,9 @@ impl Trace {
         for notice in file.notices() {
             complain(&format!("warning: {shown}: {notice}"));
         }
+        if file.buffers().is_empty() {
+            return Err(Failure::trace(anyhow!("{shown}: there is no trace in it")));
+        }
         let buffer = choose(&file, instance)
             .map_err(|message| Failure::usage(anyhow!("{shown}: {message}")))?;
         Ok(Self {

@@ -5,6 +5,7 @@
 use std::process::Command;
 
 use crate::harness::{all_names, argument, code, output, results, text};
+use crate::trace_differential::{hold_all_below, hold_latencies_below};
 
 #[test]
 fn every_scenario_passes_and_leaves_every_stages_file() {
@@ -60,6 +61,48 @@ fn every_scenario_passes_and_leaves_every_stages_file() {
     rust_functions_are_in_the_call_graph(&results);
     functions_can_be_traced(&out.path().join("functions/graph/trace/functions"));
     trace_cmd_agrees(&out.path().join("functions/graph/trace/trace.dat"));
+    trace_cmd_reads_the_same_everywhere(out.path());
+}
+
+/// Of every tracer and kind of event that a scenario uses, each record and each replayed call.
+fn trace_cmd_reads_the_same_everywhere(out: &std::path::Path) {
+    let compared = hold_all_below(out);
+    assert!(compared.files >= all_names().len(), "{compared:?}");
+    assert!(compared.records > 100_000, "{compared:?}");
+    assert!(compared.functions > 300, "{compared:?}");
+    assert!(compared.calls > 20_000, "{compared:?}");
+    for event in [
+        "context_switch",
+        "deferred_item_started",
+        "funcgraph_entry",
+        "funcgraph_exit",
+        "function",
+        "irq_disable",
+        "kernel_stack",
+        "preempt_disable",
+        "print",
+        "sched_switch",
+        "sys_enter",
+        "wakeup",
+    ] {
+        assert!(
+            compared.events.contains_key(event),
+            "no {event} in {compared:?}"
+        );
+    }
+    let measured = hold_latencies_below(out);
+    for tracer in [
+        "irqsoff",
+        "preemptoff",
+        "preemptirqsoff",
+        "wakeup",
+        "wakeup_rt",
+    ] {
+        assert!(
+            measured.contains(tracer),
+            "no latency of {tracer}: {measured:?}"
+        );
+    }
 }
 
 fn rust_functions_are_in_the_call_graph(results: &[serde_json::Value]) {

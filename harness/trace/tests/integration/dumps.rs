@@ -16,10 +16,16 @@ use deferinit_trace::dump::perfetto::Perfetto;
 use deferinit_trace::functions::Functions;
 use deferinit_trace::graph::{CallGraph, Graph, Grouping};
 use deferinit_trace::script;
+use perfetto_protos::ftrace_event::{FtraceEvent, ftrace_event};
+use perfetto_protos::trace_packet::TracePacket;
+use perfetto_protos::trace_packet::trace_packet::{Data, SequenceFlags};
+use perfetto_protos::track_descriptor::TrackDescriptor;
+use perfetto_protos::track_event::track_event::{Name_field, Type};
+use protobuf::reflect::{FieldDescriptor, ReflectFieldRef, ReflectValueRef};
+use protobuf::{Enum, EnumOrUnknown, Message, MessageDyn};
 use serde_json::Value;
 
 use crate::captures::{self, Raw, Trace};
-use crate::wire::{self, Field};
 
 /// Calls that a capture's records say were entered and left, one by one.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -65,15 +71,78 @@ pub(crate) fn perfetto(trace: &Trace) -> (Vec<u8>, SliceTally) {
     (out, tally)
 }
 
+/// The fields that the format documents for a phase: those that must be there, and those that may. "Trace Event Format",
+/// sections "Event Descriptions" and following.
+const PHASES: [(&str, &[&str], &[&str]); 5] = [
+    ("B", &["name", "ph", "ts", "pid", "tid"], &["cat", "args"]),
+    ("E", &["ph", "ts", "pid", "tid"], &["name", "cat", "args"]),
+    (
+        "X",
+        &["name", "ph", "ts", "dur", "pid", "tid"],
+        &["cat", "args"],
+    ),
+    (
+        "i",
+        &["name", "ph", "ts", "pid", "tid", "s"],
+        &["cat", "args"],
+    ),
+    ("M", &["name", "ph", "pid", "args"], &["tid"]),
+];
+
+/// Whether the value is of the type that the format documents for the field.
+fn is_documented(field: &str, value: &Value) -> bool {
+    match field {
+        "name" | "cat" | "ph" => value.is_string(),
+        "ts" | "dur" => value.as_f64().is_some_and(|time| time >= 0.0),
+        "pid" | "tid" => value.is_i64(),
+        "args" => value.is_object(),
+        // The scope of an instant: global, process or thread.
+        "s" => ["g", "p", "t"].iter().any(|scope| value == scope),
+        _ => false,
+    }
+}
+
+/// What of an event is not as documented.
+fn undocumented(event: &Value) -> Vec<String> {
+    let phase = event["ph"].as_str().unwrap_or_default();
+    let Some((_, must, may)) = PHASES.iter().find(|(known, ..)| *known == phase) else {
+        return vec![format!("neither B, E, X, i nor M: {event}")];
+    };
+    let fields = event.as_object().into_iter().flatten();
+    let wrong = fields
+        .filter(|(name, value)| {
+            let is_known = must.contains(&name.as_str()) || may.contains(&name.as_str());
+            !is_known || !is_documented(name, value)
+        })
+        .map(|(name, value)| format!("{name} of {phase} is {value}"));
+    let missing = must
+        .iter()
+        .filter(|name| event.get(**name).is_none())
+        .map(|name| format!("{phase} has no {name}: {event}"));
+    wrong.chain(missing).collect()
+}
+
 /// What is wrong with a file of Chrome's format; nothing if it is as documented and its slices nest.
 pub(crate) fn wrong_in_chrome(text: &[u8]) -> Vec<String> {
     let mut wrong = Vec::new();
     let Ok(file) = serde_json::from_slice::<Value>(text) else {
         return vec!["no JSON".to_owned()];
     };
+    // The object format: other keys are metadata, and there are none.
+    for (key, value) in file.as_object().into_iter().flatten() {
+        let is_right = match key.as_str() {
+            "traceEvents" => value.is_array(),
+            "displayTimeUnit" => value == "ns" || value == "ms",
+            _ => false,
+        };
+        if !is_right {
+            wrong.push(format!("{key} is {value}"));
+        }
+    }
     let Some(events) = file["traceEvents"].as_array() else {
         return vec!["no traceEvents".to_owned()];
     };
+    wrong.extend(events.iter().flat_map(undocumented));
     let mut open: BTreeMap<i64, Vec<(String, f64)>> = BTreeMap::new();
     let (mut used, mut named) = (BTreeSet::new(), BTreeSet::new());
     for event in events {
@@ -141,6 +210,12 @@ fn the_check_of_chromes_format_sees_what_is_wrong() {
         ("\"ph\":\"B\"", "\"ph\":\"E\""),
         ("\"tid\":1,", "\"tid\":2,"),
         ("\"s\":\"t\"", "\"s\":\"x\""),
+        ("\"ts\":", "\"time\":"),
+        ("\"ts\":", "\"colour\":\"red\",\"ts\":"),
+        ("\"pid\":1", "\"pid\":\"1\""),
+        ("\"name\":\"filp_close\"", "\"name\":7"),
+        ("\"args\":{", "\"args\":[],\"x\":{"),
+        ("\"displayTimeUnit\":\"ns\"", "\"displayTimeUnit\":\"us\""),
         ("\n]}", ""),
     ] {
         assert!(text.contains(good), "{good}");
@@ -167,97 +242,109 @@ pub(crate) struct Read {
     pub(crate) wrong: Vec<String>,
 }
 
-/// Reads it as a reader does: names by their numbers, events of a track sorted by time, each end to the innermost slice.
+/// What of a message is in no published schema: unknown fields and unknown values of enums, in it and below.
+fn unknown(message: &dyn MessageDyn, path: &str, found: &mut Vec<String>) {
+    for (number, value) in message.unknown_fields_dyn() {
+        found.push(format!("{path}: field {number} is not known: {value:?}"));
+    }
+    let mut value = |field: &FieldDescriptor, value: ReflectValueRef<'_>| match value {
+        ReflectValueRef::Message(below) => {
+            unknown(&*below, &format!("{path}.{}", field.name()), found);
+        }
+        ReflectValueRef::Enum(kind, number) if kind.value_by_number(number).is_none() => {
+            found.push(format!("{path}.{}: {number} is no value", field.name()));
+        }
+        _ => {}
+    };
+    for field in message.descriptor_dyn().fields() {
+        match field.get_reflect(message) {
+            ReflectFieldRef::Optional(of) => {
+                if let Some(of) = of.value() {
+                    value(&field, of);
+                }
+            }
+            ReflectFieldRef::Repeated(of) => (&of).into_iter().for_each(|of| value(&field, of)),
+            ReflectFieldRef::Map(_) => {}
+        }
+    }
+}
+
+/// Reads it by the published schema, as a reader does: names by their numbers, events of a track sorted by time, each end
+/// to the innermost slice.
 pub(crate) fn read_perfetto(bytes: &[u8]) -> Read {
     let mut read = Read::default();
     let mut interned: BTreeMap<u64, String> = BTreeMap::new();
     let mut events = Vec::new();
-    let Some(trace) = wire::fields(bytes) else {
-        read.wrong.push("no protocol buffer".to_owned());
-        return read;
+    let trace = match perfetto_protos::trace::Trace::parse_from_bytes(bytes) {
+        Ok(trace) => trace,
+        Err(error) => {
+            read.wrong.push(format!("no protocol buffer: {error}"));
+            return read;
+        }
     };
-    for (place, (number, packet)) in trace.into_iter().enumerate() {
-        let packet = match (number, packet) {
-            (1, Field::Bytes(bytes)) => wire::fields(bytes),
-            _ => None,
-        };
-        let Some(packet) = packet else {
-            read.wrong.push(format!("packet {place} is none"));
-            continue;
-        };
-        let packet = wire::Message(packet);
+    unknown(&trace, "trace", &mut read.wrong);
+    for (place, packet) in trace.packet.iter().enumerate() {
         // Nothing is known before the first packet, and each other one needs what those before told.
-        let flags = if place == 0 { 1 } else { 2 };
-        if (packet.varint(10), packet.varint(13)) != (Some(1), Some(flags)) {
+        let flags = if place == 0 {
+            SequenceFlags::SEQ_INCREMENTAL_STATE_CLEARED
+        } else {
+            SequenceFlags::SEQ_NEEDS_INCREMENTAL_STATE
+        };
+        if packet.trusted_packet_sequence_id() != 1
+            || i64::from(packet.sequence_flags()) != i64::from(flags.value())
+        {
             read.wrong.push(format!("packet {place}: sequence, flags"));
         }
-        for name in packet.message(12).iter().flat_map(|data| data.messages(2)) {
-            if let (Some(iid), Some(text)) = (name.varint(1), name.text(2)) {
-                interned.insert(iid, text);
-            }
-        }
-        if let Some(descriptor) = packet.message(60) {
-            let uuid = descriptor.varint(1).unwrap_or(0);
-            let name = descriptor.text(2).or_else(|| {
-                let thread = descriptor.message(4)?;
-                let (pid, tid) = (thread.varint(1)?, thread.varint(2)?);
-                Some(format!("{} {pid} {tid}", thread.text(5)?))
-            });
-            if let Some(parent) = descriptor.varint(5)
-                && !read.tracks.contains_key(&parent)
+        for name in &packet.interned_data.event_names {
+            if let (Some(iid), Some(text)) = (name.iid, &name.name)
+                && interned.insert(iid, text.clone()).is_some()
             {
                 read.wrong
-                    .push(format!("track {uuid} has no parent {parent}"));
+                    .push(format!("packet {place}: {iid} is named twice"));
             }
-            match name {
-                Some(name) if uuid > 0 => {
-                    if read.tracks.insert(uuid, name).is_some() {
-                        read.wrong.push(format!("track {uuid} is there twice"));
+        }
+        match &packet.data {
+            Some(Data::TrackDescriptor(descriptor)) => read.describe(descriptor),
+            Some(Data::TrackEvent(event)) => {
+                let name = match &event.name_field {
+                    Some(Name_field::NameIid(iid)) => interned.get(iid).cloned(),
+                    Some(Name_field::Name(name)) => Some(name.clone()),
+                    Some(_) | None => None,
+                };
+                let kind = event.type_.and_then(|kind| kind.enum_value().ok());
+                let (Some(at), Some(kind), Some(track)) =
+                    (packet.timestamp, kind, event.track_uuid)
+                else {
+                    read.wrong
+                        .push(format!("packet {place}: no time, type or track"));
+                    continue;
+                };
+                if !read.tracks.contains_key(&track) {
+                    read.wrong.push(format!("track {track} is not described"));
+                }
+                for flow in event.flow_ids.iter().chain(&event.terminating_flow_ids) {
+                    read.flows
+                        .entry(*flow)
+                        .or_default()
+                        .push(name.clone().unwrap_or_default());
+                }
+                read.ended_flows.extend(&event.terminating_flow_ids);
+                for annotation in &event.debug_annotations {
+                    if !annotation.has_name() || annotation.value.is_none() {
+                        read.wrong.push(format!("packet {place}: {annotation}"));
                     }
                 }
-                _ => read.wrong.push(format!("track {uuid} has no name")),
+                events.push((at, kind, track, name));
             }
-        } else if let Some(event) = packet.message(11) {
-            let name = event
-                .varint(10)
-                .and_then(|iid| interned.get(&iid).cloned())
-                .or_else(|| event.text(23));
-            match (packet.varint(8), event.varint(9), event.varint(11)) {
-                (Some(at), Some(kind), Some(track)) => {
-                    if !read.tracks.contains_key(&track) {
-                        read.wrong.push(format!("track {track} is not described"));
-                    }
-                    for flow in event.fixed(47).into_iter().chain(event.fixed(48)) {
-                        read.flows
-                            .entry(flow)
-                            .or_default()
-                            .push(name.clone().unwrap_or_default());
-                    }
-                    read.ended_flows.extend(event.fixed(48));
-                    events.push((at, kind, track, name));
-                }
-                _ => read
-                    .wrong
-                    .push(format!("packet {place}: no time, type or track")),
-            }
-        } else if let Some(bundle) = packet.message(1) {
-            let event = bundle.message(2);
-            let known = event.as_ref().and_then(|event| {
-                event.varint(1)?;
-                [4, 17, 20, 114]
-                    .into_iter()
-                    .find_map(|number| event.message(number))
-            });
-            match known {
-                Some(known) if known.varint(2).is_some() && known.text(1).is_some() => {
+            Some(Data::FtraceEvents(bundle)) => match bundle.event.as_slice() {
+                [event] if bundle.has_cpu() && event.has_timestamp() && is_scheduling(event) => {
                     read.scheduling += 1;
                 }
                 _ => read
                     .wrong
                     .push(format!("packet {place}: no scheduling event")),
-            }
-        } else {
-            read.wrong.push(format!("packet {place} holds nothing"));
+            },
+            other => read.wrong.push(format!("packet {place} holds {other:?}")),
         }
     }
     // A reader sorts by time, and keeps the order at the same time.
@@ -265,14 +352,14 @@ pub(crate) fn read_perfetto(bytes: &[u8]) -> Read {
     let mut open: BTreeMap<u64, Vec<String>> = BTreeMap::new();
     for (at, kind, track, name) in events {
         match (kind, name) {
-            (1, Some(name)) => open.entry(track).or_default().push(name),
-            (2, None) => match open.entry(track).or_default().pop() {
+            (Type::TYPE_SLICE_BEGIN, Some(name)) => open.entry(track).or_default().push(name),
+            (Type::TYPE_SLICE_END, None) => match open.entry(track).or_default().pop() {
                 Some(name) => read.slices.entry(track).or_default().push(name),
                 None => read
                     .wrong
                     .push(format!("an end without a begin at {at} on {track}")),
             },
-            (3, Some(_)) => read.instants += 1,
+            (Type::TYPE_INSTANT, Some(_)) => read.instants += 1,
             other => read.wrong.push(format!("{other:?} at {at} on {track}")),
         }
     }
@@ -280,6 +367,52 @@ pub(crate) fn read_perfetto(bytes: &[u8]) -> Read {
         read.wrong.push(format!("{track} has open {stack:?}"));
     }
     read
+}
+
+/// Whether it is one of the events that a reader draws the CPUs' tasks from, with the task in it.
+fn is_scheduling(event: &FtraceEvent) -> bool {
+    event.has_pid()
+        && match &event.event {
+            Some(ftrace_event::Event::SchedSwitch(switch)) => {
+                switch.has_prev_comm() && switch.has_prev_pid() && switch.has_next_pid()
+            }
+            Some(ftrace_event::Event::SchedWaking(waking)) => waking.has_comm() && waking.has_pid(),
+            Some(ftrace_event::Event::SchedWakeup(waking)) => waking.has_comm() && waking.has_pid(),
+            Some(ftrace_event::Event::SchedWakeupNew(waking)) => {
+                waking.has_comm() && waking.has_pid()
+            }
+            _ => false,
+        }
+}
+
+impl Read {
+    fn describe(&mut self, descriptor: &TrackDescriptor) {
+        let uuid = descriptor.uuid();
+        let thread = descriptor.thread.as_ref();
+        let name = match thread {
+            Some(thread) => Some(format!(
+                "{} {} {}",
+                thread.thread_name(),
+                thread.pid(),
+                thread.tid()
+            )),
+            None => descriptor.has_name().then(|| descriptor.name().to_owned()),
+        };
+        if let Some(parent) = descriptor.parent_uuid
+            && !self.tracks.contains_key(&parent)
+        {
+            self.wrong
+                .push(format!("track {uuid} has no parent {parent}"));
+        }
+        match name {
+            Some(name) if uuid > 0 && !name.is_empty() => {
+                if self.tracks.insert(uuid, name).is_some() {
+                    self.wrong.push(format!("track {uuid} is there twice"));
+                }
+            }
+            _ => self.wrong.push(format!("track {uuid} has no name")),
+        }
+    }
 }
 
 #[test]
@@ -343,24 +476,76 @@ fn perfettos_trace_of_calls_has_all_calls_and_work_items() {
     assert_eq!(idle.count(), 2);
 }
 
-#[test]
-fn the_check_of_perfettos_format_sees_a_missing_end() {
+/// A trace of calls and work items with one thing made wrong in it: what the check says.
+fn wrong_if(change: impl FnOnce(&mut perfetto_protos::trace::Trace)) -> Vec<String> {
     let trace = Trace::of(captures::FUNCTION_GRAPH);
     let (bytes, _) = perfetto(&trace);
-    let mut packets = wire::split(&bytes).expect("it is a protocol buffer");
-    let end = packets
-        .iter()
-        .rposition(|packet| {
-            read_perfetto(packet)
-                .wrong
-                .iter()
-                .any(|wrong| wrong.contains("an end"))
-        })
-        .expect("there is an end");
-    packets.remove(end);
-    let wrong = read_perfetto(&packets.concat()).wrong;
-    assert_eq!(wrong.len(), 1, "{wrong:?}");
-    assert!(wrong[0].contains("has open"), "{wrong:?}");
+    let mut trace = perfetto_protos::trace::Trace::parse_from_bytes(&bytes).expect("it is one");
+    change(&mut trace);
+    read_perfetto(&trace.write_to_bytes().expect("it can be written")).wrong
+}
+
+/// The place of the last packet that is an event of this kind.
+fn last_of(trace: &perfetto_protos::trace::Trace, kind: Type) -> usize {
+    let is_it =
+        |packet: &TracePacket| packet.has_track_event() && packet.track_event().type_() == kind;
+    trace.packet.iter().rposition(is_it).expect("there is one")
+}
+
+#[test]
+fn the_check_of_perfettos_format_sees_what_is_wrong() {
+    assert_eq!(wrong_if(|_| ()), Vec::<String>::new());
+    let check = |what: &str, change: &dyn Fn(&mut perfetto_protos::trace::Trace)| {
+        let wrong = wrong_if(change);
+        assert!(
+            wrong.iter().any(|wrong| wrong.contains(what)),
+            "{what}: {wrong:?}"
+        );
+    };
+    check("has open", &|trace| {
+        let end = last_of(trace, Type::TYPE_SLICE_END);
+        trace.packet.remove(end);
+    });
+    check("an end without a begin", &|trace| {
+        let end = trace.packet[last_of(trace, Type::TYPE_SLICE_END)].clone();
+        trace.packet.push(end);
+    });
+    check("field 4000 is not known", &|trace| {
+        let instant = last_of(trace, Type::TYPE_SLICE_BEGIN);
+        let event = trace.packet[instant].mut_track_event();
+        event
+            .special_fields
+            .mut_unknown_fields()
+            .add_varint(4000, 1);
+    });
+    check(".type: 77 is no value", &|trace| {
+        let instant = last_of(trace, Type::TYPE_SLICE_BEGIN);
+        trace.packet[instant].mut_track_event().type_ = Some(EnumOrUnknown::from_i32(77));
+    });
+    check("is not described", &|trace| {
+        let begin = last_of(trace, Type::TYPE_SLICE_BEGIN);
+        trace.packet[begin].mut_track_event().set_track_uuid(1);
+    });
+    check("no time, type or track", &|trace| {
+        let begin = last_of(trace, Type::TYPE_SLICE_BEGIN);
+        trace.packet[begin].timestamp = None;
+    });
+    check("no scheduling event", &|trace| {
+        let is_bundle = |packet: &&mut TracePacket| packet.has_ftrace_events();
+        let bundle = trace
+            .packet
+            .iter_mut()
+            .find(is_bundle)
+            .expect("there is one");
+        bundle.mut_ftrace_events().cpu = None;
+    });
+    check("sequence, flags", &|trace| {
+        trace.packet.remove(0);
+    });
+    let trace = Trace::of(captures::FUNCTION_GRAPH);
+    let (bytes, _) = perfetto(&trace);
+    let wrong = read_perfetto(&bytes[..bytes.len() - 1]).wrong;
+    assert!(wrong[0].starts_with("no protocol buffer"), "{wrong:?}");
 }
 
 fn json(raw: Raw) -> Vec<Value> {

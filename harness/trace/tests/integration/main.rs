@@ -14,4 +14,3 @@ mod replay;
 mod report;
 mod robust;
 mod texts;
-mod wire;

@@ -25,6 +25,7 @@ use deferinit_trace::names::Names;
 use deferinit_trace::script::to_program;
 
 use crate::args::trace::{Dump, DumpFormat, Script, Window};
+use crate::commands::trace::functions::no_call;
 use crate::commands::trace::rewrite;
 use crate::exit::{Failure, complain};
 use crate::trace_file::Trace;
@@ -249,7 +250,12 @@ fn calls(
         graph.record(&step.record);
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok((graph.finish(&mut Functions::new(symbols), tasks), tally))
+    let graph = graph.finish(&mut Functions::new(symbols), tasks);
+    if graph.account.entries == 0 && graph.account.exits == 0 {
+        trace.outcome(&tally)?;
+        return Err(no_call(trace));
+    }
+    Ok((graph, tally))
 }
 
 /// A file that is put in its place when it is whole.

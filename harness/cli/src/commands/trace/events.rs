@@ -112,6 +112,7 @@ pub(crate) fn measure(
         pairs.record(&step.record, names);
         Ok(ControlFlow::Continue(()))
     })?;
+    let code = trace.outcome(&tally)?;
     let report = pairs.finish();
     if report.pairs == 0 {
         complain(&format!(
@@ -121,7 +122,7 @@ pub(crate) fn measure(
             report.ends
         ));
     }
-    Ok((report, trace.outcome(&tally)?))
+    Ok((report, code))
 }
 
 /// Prints times between events.
@@ -251,6 +252,7 @@ fn list(
             return trace.outcome(&tally);
         }
     };
+    let code = trace.outcome(&tally)?;
     if listed.selected == 0 {
         complain(&format!(
             "warning: {}: none of {} records is selected",
@@ -258,7 +260,7 @@ fn list(
             listed.seen
         ));
     }
-    trace.outcome(&tally)
+    Ok(code)
 }
 
 fn list_json(

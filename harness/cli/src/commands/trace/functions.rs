@@ -101,6 +101,10 @@ pub(crate) fn graph(arguments: &trace_args::Graph) -> Result<u8, Failure> {
         (None, None) => None,
     };
     let graph = match wanted {
+        None if graph.account.entries == 0 && graph.account.exits == 0 => {
+            trace.outcome(&tally)?;
+            return Err(no_call(&trace));
+        }
         None => graph,
         Some((_, Some(part))) => part,
         Some((glob, None)) => {
@@ -147,12 +151,17 @@ fn explain(trace: &Trace, report: &Report, glob: Option<&str>) -> Result<(), Fai
     }
     match glob {
         Some(glob) if report.functions.is_empty() => Err(nothing_matches(trace, glob, account)),
-        None if report.functions.is_empty() => Err(lacks(
-            trace,
-            "no call is in this trace: it has no records of function_graph",
-        )),
+        None if report.functions.is_empty() => Err(no_call(trace)),
         Some(_) | None => Ok(()),
     }
+}
+
+/// An error for a command about calls, where there is none.
+pub(crate) fn no_call(trace: &Trace) -> Failure {
+    lacks(
+        trace,
+        "no call is in what was read of this trace: that has no records of function_graph",
+    )
 }
 
 fn nothing_matches(trace: &Trace, glob: &str, account: &Account) -> Failure {

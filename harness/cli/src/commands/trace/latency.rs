@@ -71,6 +71,7 @@ fn of_function(
         }
         Ok(ControlFlow::Continue(()))
     })?;
+    let code = trace.outcome(&tally)?;
     let found = FunctionLatency {
         function,
         summary: durations.summary(),
@@ -99,7 +100,7 @@ fn of_function(
             print_bytes(text.as_bytes())?;
         }
     }
-    trace.outcome(&tally)
+    Ok(code)
 }
 
 /// From one event to another.

@@ -2,6 +2,7 @@
 
 //! `deferinit trace replay`: the calls of a trace as a tree.
 
+use deferinit_ftrace::capture::Tally;
 use deferinit_ftrace::record::Record;
 use deferinit_report::{Colour, Terminal};
 use deferinit_trace::fields::Fields;
@@ -11,6 +12,7 @@ use deferinit_trace::names::Names;
 use deferinit_trace::replay::{Columns, KernelReplay, LocalReplay, Palette, Selection};
 
 use crate::args::trace::{Part, Replay, Style};
+use crate::commands::trace::events::lacks;
 use crate::exit::Failure;
 use crate::stdout::Output;
 use crate::trace_file::Trace;
@@ -43,7 +45,9 @@ fn kernel(trace: &Trace, arguments: &Replay) -> Result<u8, Failure> {
     let mut names = Names::new(&symbols, &tasks);
     let mut render =
         |record: &Record<'_>, into: &mut Vec<u8>| fields.text(record, &mut names, into);
+    let mut is_shown = false;
     let tally = trace.each(&arguments.window, |step| {
+        let before = out.bytes().len();
         if step.follows_loss() {
             replay.lost(step.record.cpu, None, out.bytes());
         }
@@ -53,10 +57,10 @@ fn kernel(trace: &Trace, arguments: &Replay) -> Result<u8, Failure> {
             &mut render,
             out.bytes(),
         );
+        is_shown |= out.bytes().len() > before;
         out.go_on()
     })?;
-    out.finish()?;
-    trace.outcome(&tally)
+    finish(trace, out, &tally, is_shown)
 }
 
 /// A line per call.
@@ -66,16 +70,33 @@ fn local(trace: &Trace, arguments: &Replay) -> Result<u8, Failure> {
         LocalReplay::new(Functions::new(&symbols), selection(arguments)).with_palette(palette());
     let mut out = Output::new();
     replay.header(out.bytes());
+    let mut is_shown = false;
     let tally = trace.each(&arguments.window, |step| {
+        let before = out.bytes().len();
         if step.follows_loss() {
             replay.lost(None);
         }
         replay.record(&step.record, out.bytes());
+        is_shown |= out.bytes().len() > before;
         out.go_on()
     })?;
+    let before = out.bytes().len();
     replay.finish(out.bytes());
-    out.finish()?;
-    trace.outcome(&tally)
+    is_shown |= out.bytes().len() > before;
+    finish(trace, out, &tally, is_shown)
+}
+
+/// Prints the rest. A replay of nothing, which is a header only, is not printed: it is an error.
+fn finish(trace: &Trace, out: Output, tally: &Tally, is_shown: bool) -> Result<u8, Failure> {
+    if is_shown {
+        out.finish()?;
+        return trace.outcome(tally);
+    }
+    trace.outcome(tally)?;
+    Err(lacks(
+        trace,
+        "there is nothing to show: no call or event in it is of such a function, task, time or CPU",
+    ))
 }
 
 fn selection(arguments: &Replay) -> Selection {
