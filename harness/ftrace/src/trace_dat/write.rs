@@ -121,7 +121,10 @@ impl TraceDat<'_> {
     /// # Errors
     /// [`Error`] when the input cannot be said in this format, zstd fails, or `out` does.
     pub fn begin<W: Write + Seek>(&self, out: W) -> Result<TraceDatWriter<W>, Error> {
-        let mut file = File::begin(out, self.page_size, self.user_long_size)?;
+        // trace-cmd takes the page size for that of the sub-buffers, but of instances (`handle->page_size`,
+        // trace-input.c).
+        let page_size = self.page_size.max(self.sub_buffer_size);
+        let mut file = File::begin(out, page_size, self.user_long_size)?;
         let sections = [
             (id::HEADER_INFO, "headers", self.header_info()?),
             (id::FTRACE_EVENTS, "ftrace events", self.ftrace_events()?),
@@ -162,7 +165,7 @@ impl TraceDat<'_> {
             options,
             section,
             clock: terminated("trace_clock", self.clock()?.as_bytes())?,
-            page_size: self.page_size,
+            page_size,
             sub_buffer_size: self.sub_buffer_size,
             cpus: Vec::new(),
             chunk: Vec::new(),

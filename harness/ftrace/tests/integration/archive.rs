@@ -10,6 +10,7 @@
 use std::process::Command;
 
 use deferinit_ftrace::capture::Capture;
+use deferinit_ftrace::encode::SubBufferEncoder;
 use deferinit_ftrace::format::Formats;
 use deferinit_ftrace::page::CpuSubBuffers;
 use deferinit_ftrace::persistent::Region;
@@ -155,6 +156,27 @@ fn trace_cmd_sees_a_real_guests_records_as_we_do() {
         )
     });
     assert_eq!(theirs.collect::<Vec<(i32, _, _)>>(), ours);
+}
+
+#[test]
+fn trace_cmd_reads_large_sub_buffers() {
+    let formats = formats();
+    let size = 4 * SUB_BUFFER;
+    let mut encoder = SubBufferEncoder::new(layout().with_sub_buffer_size(size));
+    let mut pages = Vec::new();
+    for time in 0..2000 {
+        let record = print(36, b"deferinit: load\n");
+        pages.extend(encoder.add(time * 1000, &record).expect("it fits"));
+    }
+    pages.extend(encoder.finish());
+    assert!(pages.len() > 3, "{}", pages.len());
+    let archive = TraceDat {
+        sub_buffer_size: size as u32,
+        ..archive(&formats)
+    };
+    let file = archive.write(&[cpu(0, &pages)]).expect("all can be said");
+    let report = trace_cmd(&["report", "-R"], &file);
+    assert_eq!(report.matches("buf=deferinit: load").count(), 2000);
 }
 
 #[test]
