@@ -2,7 +2,6 @@
 
 //! Points in the time of a trace, as a user writes and reads them.
 
-use std::fmt;
 use std::str::FromStr;
 
 use deferinit_scenario::Nanos;
@@ -59,20 +58,6 @@ fn seconds(text: &str) -> Option<u64> {
         .checked_add(nanoseconds)
 }
 
-/// A time as traces show it: seconds, to the nanosecond.
-pub(crate) struct Seconds(pub(crate) u64);
-
-impl fmt::Display for Seconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}.{:09}",
-            self.0 / 1_000_000_000,
-            self.0 % 1_000_000_000
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,10 +96,5 @@ mod tests {
         }
         let error = "+50".parse::<TimePoint>().expect_err("no unit");
         assert!(error.starts_with("\"50\": "), "{error}");
-    }
-
-    #[test]
-    fn times_are_shown_to_the_nanosecond() {
-        assert_eq!(Seconds(12_345_678_000).to_string(), "12.345678000");
     }
 }

@@ -2,35 +2,28 @@
 
 //! Writes numbers, texts and JSON into a buffer of bytes.
 //!
-//! In: integers, texts. Out: their digits at the buffer's end. A replay writes millions of numbers, and the formatting
-//! machinery of `std` takes most of its time: these do without it.
+//! In: integers, texts. Out: their digits at the buffer's end, made by [`crate::text`].
+
+use crate::text;
+pub(crate) use crate::text::{push_decimal, push_signed};
 
 /// The largest integer up to which each one is exact in a double, which is what many readers of JSON have: 2^53.
 pub(crate) const EXACT_IN_A_DOUBLE: u64 = 1 << 53;
 
-/// Decimal.
-#[inline]
-pub(crate) fn push_decimal(out: &mut Vec<u8>, value: u64) {
-    push_padded(out, value, 1);
-}
-
-/// Decimal, with a sign if it is negative.
-pub(crate) fn push_signed(out: &mut Vec<u8>, value: i64) {
-    if value < 0 {
-        out.push(b'-');
-    }
-    push_decimal(out, value.unsigned_abs());
-}
-
 /// Hexadecimal behind `0x`.
 pub(crate) fn push_hex(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(b"0x");
-    push_digits::<16>(out, value, 1);
+    text::push_hex(out, value);
 }
 
-/// Decimal of at least so many digits.
+/// Decimal of at least so many digits, 20 at most.
 pub(crate) fn push_padded(out: &mut Vec<u8>, value: u64, digits: usize) {
-    push_digits::<10>(out, value, digits);
+    let used = value.checked_ilog10().unwrap_or(0).saturating_add(1);
+    let zeros = digits
+        .min(20)
+        .saturating_sub(usize::try_from(used).unwrap_or(20));
+    out.extend(std::iter::repeat_n(b'0', zeros));
+    push_decimal(out, value);
 }
 
 /// Nanoseconds as `SECONDS.NNNNNNNNN`.
@@ -101,32 +94,6 @@ pub(crate) fn push_plain(out: &mut Vec<u8>, text: &[u8]) {
             letter => out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
-}
-
-/// The base is known when this is compiled, so that no division is left.
-#[inline]
-fn push_digits<const BASE: u64>(out: &mut Vec<u8>, mut value: u64, least: usize) {
-    // 64 bits have 20 decimal digits at most.
-    let mut digits = [b'0'; 20];
-    let mut used = 0_usize;
-    for digit in digits.iter_mut().rev() {
-        let [low, ..] = (value % BASE).to_le_bytes();
-        *digit = if low < 10 {
-            low.wrapping_add(b'0')
-        } else {
-            low.wrapping_sub(10).wrapping_add(b'a')
-        };
-        value /= BASE;
-        used = used.saturating_add(1);
-        if value == 0 && used >= least {
-            break;
-        }
-    }
-    out.extend_from_slice(
-        digits
-            .get(digits.len().saturating_sub(used)..)
-            .unwrap_or_default(),
-    );
 }
 
 #[cfg(test)]

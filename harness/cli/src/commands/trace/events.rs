@@ -7,6 +7,7 @@ use std::io;
 use std::ops::ControlFlow;
 
 use anyhow::{Context, anyhow};
+use deferinit_timeline::TraceNanos;
 use deferinit_trace::dump::json::{Flushing, JsonLines};
 use deferinit_trace::durations::Scale;
 use deferinit_trace::events::{
@@ -22,7 +23,6 @@ use crate::commands::trace::print_json;
 use crate::exit::{Failure, complain};
 use crate::stdout::{Printed, print_bytes, written};
 use crate::trace_file::Trace;
-use crate::trace_time::Seconds;
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Events) -> Result<u8, Failure> {
@@ -176,7 +176,7 @@ pub(crate) fn print_pairs(report: &PairsReport, format: Format) -> Result<(), Fa
                 text,
                 "  {:>12}  at {}  cpu {} to {}  {}",
                 scaled(pair.duration_ns),
-                Seconds(pair.start_ns),
+                TraceNanos(pair.start_ns),
                 pair.start_cpu,
                 pair.end_cpu,
                 keys.join(" ")

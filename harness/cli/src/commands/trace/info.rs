@@ -8,6 +8,7 @@ use std::fmt::Write;
 use deferinit_ftrace::capture::Tally;
 use deferinit_ftrace::record::{Event, Record};
 use deferinit_ftrace::stats::Stats;
+use deferinit_timeline::TraceNanos;
 use serde::Serialize;
 
 use crate::args::Format;
@@ -16,7 +17,6 @@ use crate::commands::trace::print_json;
 use crate::exit::Failure;
 use crate::stdout::print;
 use crate::trace_file::Trace;
-use crate::trace_time::Seconds;
 
 /// What there is to say, as it is printed for programs.
 #[derive(Serialize)]
@@ -189,10 +189,10 @@ fn text(summary: &Summary) -> String {
     }
     line("records", summary.records.to_string());
     if let (Some(first), Some(last)) = (summary.first_ns, summary.last_ns) {
-        let length = Seconds(last.saturating_sub(first));
+        let length = TraceNanos(last.saturating_sub(first));
         line(
             "time",
-            format!("{} to {}, {length} s", Seconds(first), Seconds(last)),
+            format!("{} to {}, {length} s", TraceNanos(first), TraceNanos(last)),
         );
     }
     line(

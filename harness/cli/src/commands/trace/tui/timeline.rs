@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crossterm::event::KeyCode;
+use deferinit_timeline::TraceNanos;
 use deferinit_trace::names::Names;
 use deferinit_trace::task::Task;
 use deferinit_trace::text::scaled;
@@ -21,7 +22,6 @@ use super::lanes::{CallId, Cell, End, Grid, Plan, ShownCall};
 use super::load::{Lane, LaneKey, Overview};
 use super::state::Selection;
 use super::style::{Palette, plain};
-use crate::trace_time::Seconds;
 
 /// Depths of a lane that are shown at first, and at most.
 const DEPTHS: usize = 4;
@@ -319,7 +319,7 @@ impl Timeline {
     fn axis_text(&self) -> String {
         format!(
             "{} s + {}, a cell is {}",
-            Seconds(self.from_ns),
+            TraceNanos(self.from_ns),
             scaled(self.span_ns),
             scaled(self.cell_ns())
         )
@@ -374,7 +374,7 @@ impl Timeline {
         let mut place = format!(
             "+{}, {} s, {lane} depth {depth}",
             scaled(at.saturating_sub(self.overview.first_ns)),
-            Seconds(at),
+            TraceNanos(at),
         );
         let what = match self.under_cursor().copied() {
             None => "not read yet".to_owned(),
@@ -401,7 +401,7 @@ impl Timeline {
             End::NotSeen => "not seen to end".to_owned(),
         };
         let task = super::load::task_label(call.id.task, names.tasks());
-        let since = Seconds(call.id.start_ns);
+        let since = TraceNanos(call.id.start_ns);
         match (self.by, call.id.task) {
             (By::Task, Task::Pid(_)) => format!("{name} {took}, from {since} s"),
             (By::Cpu | By::Task, _) => format!("{name} {took}, in {task}, from {since} s"),
