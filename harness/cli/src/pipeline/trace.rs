@@ -123,7 +123,7 @@ impl Files {
 /// Describes the records of the tracer blk, for which the kernel has no format file: `struct blk_io_trace2`
 /// (`include/uapi/linux/blktrace_api.h`), whose first eight bytes are those that all records have in common. Its number
 /// is the one after user stacks (`enum trace_type`, `kernel/trace/trace.h`); Linux 7.3. trace-cmd has a description of
-/// its own, of the older structure, and takes this one instead.
+/// its own, of the older structure, and takes the one or the other (`tracecmd_blk_hack()`, trace-cmd 3.1).
 fn add_block_format(formats: &mut Formats) {
     let Some(id) = formats
         .by_name("ftrace", "user_stack")
