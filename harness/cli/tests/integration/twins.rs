@@ -409,9 +409,9 @@ const TWINS: [(&str, &str, &str, &str); 88] = [
     ),
     (
         "recipes/ksoftirqd",
-        "count=64",
-        "count=0",
-        "stack of irq:softirq_entry with handle_softirqs, run_ksoftirqd, smpboot_thread_fn, kthread",
+        "[handle_softirqs, run_ksoftirqd,",
+        "[run_ksoftirqd, handle_softirqs,",
+        "stack of irq:softirq_entry with run_ksoftirqd, handle_softirqs, smpboot_thread_fn, kthread",
     ),
     (
         "recipes/latency-format",
