@@ -226,7 +226,7 @@ impl Trace {
                 (section.cpu, blocks)
             })
             .collect();
-        Records::of_found(self.file.formats(), self.file.clock(), cpus)
+        Records::of_found(self.file.formats(), cpus)
     }
 
     /// The symbols of its kernel; none if the file has none.

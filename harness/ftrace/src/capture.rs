@@ -96,7 +96,6 @@ pub struct SubBuffersInMemory<'a> {
 #[derive(Debug)]
 pub struct Records<'f, B> {
     formats: &'f Formats,
-    clock: ClockConversion,
     cursors: Vec<Cursor<B>>,
     /// The cursor the next record comes from, and the time up to which that stays so.
     current: Option<(usize, Until)>,
@@ -250,18 +249,16 @@ impl ClockConversion {
             time
         } else {
             let product = u128::from(time).wrapping_mul(u128::from(self.multiplier));
-            let [low, ..] = split(product.wrapping_shr(self.shift));
-            low
+            low_half(product.wrapping_shr(self.shift))
         };
         scaled.wrapping_add(self.offset)
     }
 }
 
-/// The low and the high half.
-fn split(value: u128) -> [u64; 2] {
+/// The lower 64 bits.
+fn low_half(value: u128) -> u64 {
     let bytes = value.to_le_bytes();
-    let (low, high) = bytes.split_at(8);
-    [low, high].map(|half| half.first_chunk().copied().map_or(0, u64::from_le_bytes))
+    bytes.first_chunk().copied().map_or(0, u64::from_le_bytes)
 }
 
 impl<'a> Capture<'a> {
@@ -326,17 +323,13 @@ impl<'f, B: Blocks> Records<'f, Indexer<B>> {
         let indexers = cpus
             .into_iter()
             .map(|(cpu, blocks)| (cpu, Indexer::new(cpu, blocks, layout, clock)));
-        Self::of_found(formats, clock, indexers)
+        Self::of_found(formats, indexers)
     }
 }
 
 impl<'f, B: FoundBlocks> Records<'f, B> {
     /// Starts with these CPUs' blocks, from the first record.
-    pub fn of_found(
-        formats: &'f Formats,
-        clock: ClockConversion,
-        cpus: impl IntoIterator<Item = (u32, B)>,
-    ) -> Self {
+    pub fn of_found(formats: &'f Formats, cpus: impl IntoIterator<Item = (u32, B)>) -> Self {
         let mut damage = DamageList::default();
         let cursors = cpus
             .into_iter()
@@ -349,7 +342,6 @@ impl<'f, B: FoundBlocks> Records<'f, B> {
             .collect();
         Self {
             formats,
-            clock,
             cursors,
             current: None,
             is_taken: false,
@@ -439,12 +431,6 @@ impl<'f, B: FoundBlocks> Records<'f, B> {
     #[must_use]
     pub fn first_damage(&self) -> Option<&Damage> {
         self.damage.listed.first()
-    }
-
-    /// How ring-buffer times become the times of records.
-    #[must_use]
-    pub fn clock(&self) -> ClockConversion {
-        self.clock
     }
 
     /// Decodes what is left, and tells what all of it came to.

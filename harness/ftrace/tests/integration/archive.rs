@@ -22,12 +22,13 @@ use crate::build::{
 };
 use crate::golden;
 
-const KALLSYMS: &[u8] = b"ffffffff81000000 T _text\nffffffff81001000 T end\n\
+pub(crate) const KALLSYMS: &[u8] = b"ffffffff81000000 T _text\nffffffff81001000 T end\n\
     ffffffffa0001000 t deferred_init\t[test_deferred]\nffffffffa0002000 t cleanup_module\t[test_deferred]\n";
 const STATS: &[u8] = b"entries: 12\noverrun: 0\n";
-const FUNCTION: u64 = 0xffff_ffff_a000_1004;
+pub(crate) const FUNCTION: u64 = 0xffff_ffff_a000_1004;
 
-fn archive(formats: &Formats) -> TraceDat<'_> {
+/// What a file says besides its trace.
+pub(crate) fn archive(formats: &Formats) -> TraceDat<'_> {
     TraceDat {
         page_size: 4096,
         user_long_size: 8,
@@ -56,7 +57,7 @@ fn cpu(number: u32, pages: &[Vec<u8>]) -> TraceDatCpu<'_> {
 }
 
 /// A call and a marker, from this time on.
-fn page(timestamp: u64) -> Vec<u8> {
+pub(crate) fn page(timestamp: u64) -> Vec<u8> {
     Page::at(timestamp)
         .record(0, &entry(36, FUNCTION, 0))
         .record(100, &print(36, b"deferinit: load\n"))

@@ -14,26 +14,14 @@ use std::process::Command;
 use deferinit_ftrace::capture::Tally;
 use deferinit_ftrace::page::CpuSubBuffers;
 use deferinit_ftrace::trace_dat::{
-    Compression, ErrorKind, Opening, Selection, Text, TraceDat, TraceDatCpu, TraceFile, rewrite,
+    Compression, ErrorKind, Opening, Selection, Text, TraceDatCpu, TraceFile, rewrite,
 };
 
-use crate::build::{
-    HEADER_EVENT, HEADER_PAGE, Page, SUB_BUFFER, entry, exit, formats, layout, print,
-};
+use crate::archive::{FUNCTION, KALLSYMS, archive, page};
+use crate::build::{HEADER_EVENT, HEADER_PAGE, SUB_BUFFER, formats, layout};
 
-const KALLSYMS: &[u8] =
-    b"ffffffff81000000 T _text\nffffffffa0001000 t deferred_init\t[test_deferred]\n";
-const FUNCTION: u64 = 0xffff_ffff_a000_1004;
 /// Sub-buffers on CPU 0: more than one chunk.
 const PAGES: u64 = 85;
-
-fn page(timestamp: u64) -> Vec<u8> {
-    Page::at(timestamp)
-        .record(0, &entry(36, FUNCTION, 0))
-        .record(100, &print(36, b"deferinit: load\n"))
-        .record(400, &exit(36, FUNCTION, 0, 0, (timestamp, timestamp + 500)))
-        .end()
-}
 
 /// A file with two CPUs, as this crate writes it.
 fn file() -> Vec<u8> {
@@ -42,34 +30,14 @@ fn file() -> Vec<u8> {
         .map(|number| page(1_000_000 + number * 1_000))
         .collect();
     let second = [page(1_000_200)];
-    let cpu = |number, pages: &[Vec<u8>]| -> (u32, Vec<Vec<u8>>) { (number, pages.to_vec()) };
-    let pages = [cpu(0, &first), cpu(1, &second)];
-    let cpus: Vec<_> = pages
-        .iter()
-        .map(|(cpu, pages)| TraceDatCpu {
-            data: CpuSubBuffers {
-                cpu: *cpu,
-                sub_buffers: pages.iter().map(Vec::as_slice).collect(),
-            },
-            stats: b"entries: 75\noverrun: 0\n",
-        })
-        .collect();
-    TraceDat {
-        page_size: 4096,
-        user_long_size: 8,
-        sub_buffer_size: SUB_BUFFER as u32,
-        header_page: HEADER_PAGE.as_bytes(),
-        header_event: HEADER_EVENT.as_bytes(),
-        formats: &formats,
-        kallsyms: KALLSYMS,
-        printk_formats: b"0xffffffff818b2f80 : \"rcu_preempt\"\n",
-        saved_cmdlines: b"36 agent\n",
-        trace_clock: "[local] global counter\n",
-        uname: "Linux guest 7.3.4 x86_64",
-        version: "deferinit 0.1.0",
-    }
-    .write(&cpus)
-    .expect("all can be said")
+    let cpus = [(0, first.as_slice()), (1, second.as_slice())].map(|(cpu, pages)| TraceDatCpu {
+        data: CpuSubBuffers {
+            cpu,
+            sub_buffers: pages.iter().map(Vec::as_slice).collect(),
+        },
+        stats: b"entries: 75\noverrun: 0\n",
+    });
+    archive(&formats).write(&cpus).expect("all can be said")
 }
 
 /// All records as text, and the account of them.
@@ -531,20 +499,7 @@ fn a_part_that_claims_to_be_huge_is_refused_before_it_is_read() {
 /// A new file of these, with the selected records.
 fn rewritten(files: &[&TraceFile<&[u8]>], selection: &Selection) -> Vec<u8> {
     let first = files[0];
-    let description = TraceDat {
-        page_size: first.page_size(),
-        user_long_size: first.user_long_size(),
-        sub_buffer_size: SUB_BUFFER as u32,
-        header_page: first.header_page().as_bytes(),
-        header_event: first.header_event().as_bytes(),
-        formats: first.formats(),
-        kallsyms: KALLSYMS,
-        printk_formats: b"",
-        saved_cmdlines: b"36 agent\n",
-        trace_clock: "[local]\n",
-        uname: "",
-        version: "",
-    };
+    let description = archive(first.formats());
     let mut writer = description
         .begin(Cursor::new(Vec::new()))
         .expect("into memory");
@@ -603,22 +558,9 @@ fn files_that_are_not_alike_are_not_merged() {
         bytes
     };
     let (first, second) = (open(&bytes), open(&other));
-    let mut writer = TraceDat {
-        page_size: 4096,
-        user_long_size: 8,
-        sub_buffer_size: SUB_BUFFER as u32,
-        header_page: b"",
-        header_event: b"",
-        formats: first.formats(),
-        kallsyms: b"",
-        printk_formats: b"",
-        saved_cmdlines: b"",
-        trace_clock: "[local]",
-        uname: "",
-        version: "",
-    }
-    .begin(Cursor::new(Vec::new()))
-    .expect("into memory");
+    let mut writer = archive(first.formats())
+        .begin(Cursor::new(Vec::new()))
+        .expect("into memory");
     let sources = [
         (&first, &first.buffers()[0]),
         (&second, &second.buffers()[0]),
