@@ -31,6 +31,9 @@ use trace::Decoded;
 /// How many lines of the console a report shows.
 const CONSOLE_LINES: usize = 20;
 
+/// On the wall clock, a busy host keeps the guest's CPUs waiting for at most so long, it is taken: a second.
+const LONGEST_STALL_NS: u64 = 1_000_000_000;
+
 /// What to run once.
 pub(crate) struct Job<'a> {
     pub(crate) prepared: &'a Prepared,
@@ -401,6 +404,10 @@ fn timeline(
         boot,
         queries: &deferinit_check::queries(scenario),
         has_exits_only: wanted.has_calls() && wanted.threshold.is_some(),
+        longest_stall_ns: match scenario.clock {
+            Clock::Exact => 0,
+            Clock::Wall => LONGEST_STALL_NS,
+        },
     };
     match &decoded.capture {
         Some(capture) => deferinit_timeline::build(capture, &reading, run),

@@ -35,8 +35,8 @@ use crate::{
 /// Most phases one trace may hold; each takes memory of its own.
 pub const MAX_PHASES: usize = 256;
 
-/// How far an event's `time_ns` and its record's timestamp may differ: the one is read just before the other, and only
-/// the clocks of two CPUs can differ between.
+/// How far an event's `time_ns` and its record's timestamp may differ, unless the host stops the guest between: the one
+/// is read just before the other, and only the clocks of two CPUs can differ.
 pub(crate) const CLOCK_SKEW: u64 = 1_000_000;
 
 /// What a run left beside its records.
@@ -80,6 +80,9 @@ pub struct Reading<'a> {
     /// Whether returns of functions are recorded without their entries: those of calls that took longer than
     /// `tracing_thresh` (`trace_graph_thresh_return()`, `kernel/trace/trace_functions_graph.c`, Linux 7.3).
     pub has_exits_only: bool,
+    /// For how long, in nanoseconds, the host may stop the guest between two instructions, so that times read one after
+    /// the other lie apart; 0 where the guest's clock stops with it.
+    pub longest_stall_ns: u64,
 }
 
 /// Builds the timeline of one run: decodes `capture` and adds what else the run left.
@@ -98,6 +101,7 @@ pub fn build(capture: &Capture<'_>, reading: &Reading<'_>, run: Run<'_>) -> Time
         None => Assembly::new(reading.symbols),
     };
     assembly.calls = Calls::new(reading.has_exits_only);
+    assembly.longest_stall_ns = reading.longest_stall_ns;
     let mut records = capture.records();
     while let Some(record) = records.next_record() {
         // Before the assembly: a call does not run within itself.
@@ -151,6 +155,7 @@ pub struct Assembly<'a> {
     /// The initcall level of a boot.
     level: Option<String>,
     calls: Calls,
+    longest_stall_ns: u64,
     functions: Functions,
     anomalies: Anomalies,
     first: Option<TraceNanos>,
@@ -170,6 +175,7 @@ impl<'a> Assembly<'a> {
             boot: None,
             level: None,
             calls: Calls::default(),
+            longest_stall_ns: 0,
             functions: Functions::default(),
             anomalies: Anomalies::default(),
             first: None,
@@ -269,7 +275,7 @@ impl<'a> Assembly<'a> {
         for (index, phase) in self.phases.into_iter().enumerate() {
             let calls = functions.remove(&Some(index)).unwrap_or_default();
             let record = run.results.get(phase.name()).map(String::as_str);
-            phases.push(phase.finish(calls, record, &mut self.anomalies));
+            phases.push(phase.finish(calls, record, self.longest_stall_ns, &mut self.anomalies));
         }
         let log = Log::read(run.dmesg);
         let reports = reports::read(run.reports, &mut self.anomalies);
@@ -506,7 +512,10 @@ impl<'a> Assembly<'a> {
                 "{name} id={id} has time_ns {at}, later than its record"
             ));
         }
-        if recorded.0 > at.0.saturating_add(CLOCK_SKEW) {
+        let latest =
+            at.0.saturating_add(CLOCK_SKEW)
+                .saturating_add(self.longest_stall_ns);
+        if recorded.0 > latest {
             // Its time may still be right, so it is taken.
             self.anomalies.note(
                 Some(record),

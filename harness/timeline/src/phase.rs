@@ -418,6 +418,7 @@ impl PhaseState {
         mut self,
         functions: Vec<Function>,
         record: Option<&str>,
+        longest_stall_ns: u64,
         anomalies: &mut Anomalies,
     ) -> PhaseSpan {
         for item in self.items.values() {
@@ -431,7 +432,7 @@ impl PhaseState {
         self.span.items = self.items.into_values().collect();
         self.span.functions = functions;
         self.span.record = record.and_then(|text| record::parse(text, &self.span.name, anomalies));
-        record::hold_against_trace(&self.span, anomalies);
+        record::hold_against_trace(&self.span, longest_stall_ns, anomalies);
         self.span
     }
 }

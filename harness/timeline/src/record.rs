@@ -132,14 +132,20 @@ fn excerpt(line: &str) -> String {
 /// Notes each way in which the module's record and the trace of a phase differ.
 ///
 /// What happens after the marker `results` may be missing in the record, which is read then.
-pub(crate) fn hold_against_trace(phase: &PhaseSpan, anomalies: &mut Anomalies) {
+pub(crate) fn hold_against_trace(
+    phase: &PhaseSpan,
+    longest_stall_ns: u64,
+    anomalies: &mut Anomalies,
+) {
     let (Some(record), Some(marker)) = (&phase.record, phase.results) else {
         return;
     };
     // While items still run, one may have written its event and not yet its record when the agent comes between.
     let still = match phase.finish.map(|finish| finish.cause) {
         Some(FinishCause::Done) => 0,
-        Some(FinishCause::Held | FinishCause::Deadline) | None => CLOCK_SKEW,
+        Some(FinishCause::Held | FinishCause::Deadline) | None => {
+            CLOCK_SKEW.saturating_add(longest_stall_ns)
+        }
     };
     let until = TraceNanos(marker.recorded.0.saturating_sub(still));
     let traced: BTreeMap<u32, &Item> = phase.items.iter().map(|item| (item.id, item)).collect();

@@ -295,6 +295,28 @@ fn initcalls_of_others_are_not_the_modules() {
 }
 
 #[test]
+fn a_host_that_stops_the_guest_sets_an_events_two_times_apart() {
+    let script = PHASE.replace(
+        "51001000 0 8 started 0 51000990",
+        "51001000 0 8 started 0 50000999",
+    );
+    let of = |longest_stall_ns| {
+        let setting = Setting {
+            longest_stall_ns,
+            ..Setting::default()
+        };
+        timeline_of(&script, setting)
+    };
+    check_anomalies(&of(1_000_000_000), &[]);
+    check_anomalies(
+        &of(0),
+        &[
+            "deferred_item_started id=0 has time_ns 0.050000999, long before its record at 0.051001000",
+        ],
+    );
+}
+
+#[test]
 fn item_events_that_cannot_be_are_anomalies() {
     let started = "51001000 0 8 started 0 51000990";
     let ended = "51002000 1 8 ended 0 51001990 0";

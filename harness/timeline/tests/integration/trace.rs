@@ -201,6 +201,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) queries: &'a [Query],
     /// Whether entries of functions are not recorded.
     pub(crate) has_exits_only: bool,
+    /// For how long the host may stop the guest.
+    pub(crate) longest_stall_ns: u64,
     /// The agent's word on the command of a phase.
     pub(crate) command: Option<(&'a str, CommandHow)>,
     /// What a command wrote: the phase and the text.
@@ -221,6 +223,7 @@ impl Default for Setting<'_> {
             boot: None,
             queries: &[],
             has_exits_only: false,
+            longest_stall_ns: 0,
             command: None,
             output: None,
             cut: &[],
@@ -260,6 +263,7 @@ pub(crate) fn timeline_of(script: &str, setting: Setting<'_>) -> Timeline {
         boot,
         queries,
         has_exits_only,
+        longest_stall_ns,
         command,
         output,
         cut,
@@ -279,6 +283,7 @@ pub(crate) fn timeline_of(script: &str, setting: Setting<'_>) -> Timeline {
             boot,
             queries,
             has_exits_only,
+            longest_stall_ns,
         },
         Run {
             ending,
