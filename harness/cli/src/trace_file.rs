@@ -44,7 +44,7 @@ pub(crate) struct Trace {
 
 /// One record on the way.
 pub(crate) struct Step<'a> {
-    pub(crate) record: Record<'a>,
+    pub(crate) record: &'a Record<'a>,
     records: &'a Records<'a, AheadBlocks>,
 }
 
@@ -268,7 +268,9 @@ impl Trace {
             if records.damages() > 0 && !self.is_lenient {
                 break;
             }
-            let Some(record) = records.head() else {
+            // By reference: a copy for each record costs.
+            let head = records.head();
+            let Some(record) = &head else {
                 continue;
             };
             let (from, to) = *bounds.get_or_insert_with(|| window.bounds(record.timestamp_ns));

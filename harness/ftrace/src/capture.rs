@@ -183,30 +183,21 @@ type Until = (u64, usize);
 
 /// The blocks of one CPU, and how far their records are given out.
 ///
-/// Two records are known at a time, the head and the one behind it, and they may lie in two blocks: then the one behind
-/// is in the block that is gone through, and the head in the other one.
+/// Two records are known at a time, the head and the one behind it. The head is in the one slot, and the next block in
+/// the other one while the head is the last of its own.
 #[derive(Debug)]
 struct Cursor<B> {
     blocks: B,
-    /// The block that is gone through is the first one when `takes_first`.
     slots: [FoundBlock; 2],
-    takes_first: bool,
-    /// Which of its records is the next one.
-    next: usize,
+    /// Whether the head is in the first slot.
+    in_first: bool,
+    /// Which record of its block the head is; there is none when the block has no such one.
+    head: usize,
     is_at_end: bool,
-    head: Option<Head>,
-    behind: Option<Head>,
     tally: CpuTally,
 }
 
-/// A record of a cursor.
-#[derive(Debug, Clone, Copy)]
-struct Head {
-    place: Place,
-    in_first: bool,
-}
-
-/// Where a record is. Small, since two are copied for each record.
+/// Where a record is. Small, since one is written and read for each record.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     timestamp_ns: u64,
@@ -335,8 +326,7 @@ impl<'f, B: FoundBlocks> Records<'f, B> {
             .into_iter()
             .map(|(cpu, blocks)| {
                 let mut cursor = Cursor::new(cpu, blocks);
-                cursor.advance(formats, &mut damage);
-                cursor.advance(formats, &mut damage);
+                cursor.settle(formats, &mut damage);
                 cursor
             })
             .collect();
@@ -376,8 +366,8 @@ impl<'f, B: FoundBlocks> Records<'f, B> {
                 cursor.advance(self.formats, &mut self.damage);
             }
             if cursor
-                .head
-                .is_some_and(|head| (head.place.timestamp_ns, place) <= until)
+                .head()
+                .is_some_and(|head| (head.timestamp_ns, place) <= until)
             {
                 self.is_taken = true;
                 return true;
@@ -392,7 +382,7 @@ impl<'f, B: FoundBlocks> Records<'f, B> {
     pub fn head(&self) -> Option<Record<'_>> {
         let (place, _) = self.current?;
         let cursor = self.cursors.get(place)?;
-        cursor.record(self.formats, cursor.head)
+        cursor.record(self.formats, cursor.in_first, cursor.head()?)
     }
 
     /// The record behind the head on the same CPU, which need not be the next one of all.
@@ -401,7 +391,8 @@ impl<'f, B: FoundBlocks> Records<'f, B> {
     pub fn following(&self) -> Option<Record<'_>> {
         let (place, _) = self.current?;
         let cursor = self.cursors.get(place)?;
-        cursor.record(self.formats, cursor.behind)
+        let (in_first, behind) = cursor.behind()?;
+        cursor.record(self.formats, in_first, behind)
     }
 
     /// The payload of the head, common fields included.
@@ -409,16 +400,16 @@ impl<'f, B: FoundBlocks> Records<'f, B> {
     pub fn payload(&self) -> Option<&[u8]> {
         let (place, _) = self.current?;
         let cursor = self.cursors.get(place)?;
-        let head = cursor.head?;
-        cursor.slot(head.in_first).bytes.get(head.place.payload())
+        let block = cursor.slot(cursor.in_first);
+        block.bytes.get(cursor.head()?.payload())
     }
 
     /// Whether the head's sub-buffer is marked as having lost records before it, and the head is its first one.
     #[must_use]
     pub fn follows_loss(&self) -> bool {
         self.current
-            .and_then(|(place, _)| self.cursors.get(place)?.head)
-            .is_some_and(|head| head.place.follows_loss)
+            .and_then(|(place, _)| self.cursors.get(place)?.head())
+            .is_some_and(|head| head.follows_loss)
     }
 
     /// How many damages were found so far.
@@ -457,8 +448,8 @@ impl<'f, B: FoundBlocks> Records<'f, B> {
         let mut first: Option<Until> = None;
         let mut second: Until = (u64::MAX, usize::MAX);
         for (place, cursor) in self.cursors.iter().enumerate() {
-            let Some(head) = cursor.head else { continue };
-            let candidate = (head.place.timestamp_ns, place);
+            let Some(head) = cursor.head() else { continue };
+            let candidate = (head.timestamp_ns, place);
             match first {
                 Some(earlier) if earlier <= candidate => second = second.min(candidate),
                 _ => {
@@ -476,11 +467,9 @@ impl<B: FoundBlocks> Cursor<B> {
         Self {
             blocks,
             slots: [FoundBlock::default(), FoundBlock::default()],
-            takes_first: true,
-            next: 0,
+            in_first: true,
+            head: 0,
             is_at_end: false,
-            head: None,
-            behind: None,
             tally: CpuTally {
                 cpu,
                 ..CpuTally::default()
@@ -494,10 +483,29 @@ impl<B: FoundBlocks> Cursor<B> {
         if is_first { first } else { second }
     }
 
-    /// The record at a place.
     #[inline]
-    fn record<'r>(&'r self, formats: &'r Formats, head: Option<Head>) -> Option<Record<'r>> {
-        let Head { place, in_first } = head?;
+    fn head(&self) -> Option<&Place> {
+        self.slot(self.in_first).places.get(self.head)
+    }
+
+    /// The record behind the head, and whether it is in the first slot.
+    #[inline]
+    fn behind(&self) -> Option<(bool, &Place)> {
+        let places = &self.slot(self.in_first).places;
+        match places.get(self.head.saturating_add(1)) {
+            Some(place) => Some((self.in_first, place)),
+            None => Some((!self.in_first, self.slot(!self.in_first).places.first()?)),
+        }
+    }
+
+    /// The record at a place of a slot's block.
+    #[inline]
+    fn record<'r>(
+        &'r self,
+        formats: &'r Formats,
+        in_first: bool,
+        place: &Place,
+    ) -> Option<Record<'r>> {
         let payload = self.slot(in_first).bytes.get(place.payload())?;
         Record::typed(
             formats,
@@ -511,46 +519,40 @@ impl<B: FoundBlocks> Cursor<B> {
     /// Makes the record behind the head the head, and looks for the one behind that.
     #[inline]
     fn advance(&mut self, formats: &Formats, damage: &mut DamageList) {
-        self.head = self.behind;
-        loop {
-            if let Some(place) = self.slot(self.takes_first).places.get(self.next) {
-                self.behind = Some(Head {
-                    place: *place,
-                    in_first: self.takes_first,
-                });
-                self.next = self.next.saturating_add(1);
-                return;
-            }
-            if !self.next_block(formats, damage) {
-                self.behind = None;
-                return;
-            }
+        self.head = self.head.saturating_add(1);
+        if self.head.saturating_add(1) >= self.slot(self.in_first).places.len() {
+            self.settle(formats, damage);
         }
     }
 
-    /// Takes the next block into the slot that no known record is in.
-    fn next_block(&mut self, formats: &Formats, damage: &mut DamageList) -> bool {
-        if self.is_at_end {
-            return false;
+    /// Goes on to the next block if the head is beyond its own, and takes the one behind if the head is the last one.
+    fn settle(&mut self, formats: &Formats, damage: &mut DamageList) {
+        if self.head >= self.slot(self.in_first).places.len() {
+            let [first, second] = &mut self.slots;
+            let gone_through = if self.in_first { first } else { second };
+            gone_through.places.clear();
+            self.in_first = !self.in_first;
+            self.head = 0;
+            self.take_block(self.in_first, formats, damage);
         }
-        // The block that was gone through is free unless the head is in it; the other one has nothing that is needed then.
-        if self
-            .head
-            .is_some_and(|head| head.in_first == self.takes_first)
-        {
-            self.takes_first = !self.takes_first;
+        if self.head.saturating_add(1) >= self.slot(self.in_first).places.len() {
+            self.take_block(!self.in_first, formats, damage);
         }
-        self.next = 0;
+    }
+
+    /// Takes the next block with a record into a slot, unless that has one.
+    fn take_block(&mut self, in_first: bool, formats: &Formats, damage: &mut DamageList) {
         let [first, second] = &mut self.slots;
-        let slot = if self.takes_first { first } else { second };
-        if !self.blocks.next_found(formats, slot) {
-            slot.places.clear();
-            self.is_at_end = true;
-            return false;
+        let slot = if in_first { first } else { second };
+        while slot.places.is_empty() && !self.is_at_end {
+            if self.blocks.next_found(formats, slot) {
+                self.tally = slot.tally;
+                damage.append(&mut slot.damage);
+            } else {
+                slot.places.clear();
+                self.is_at_end = true;
+            }
         }
-        self.tally = slot.tally;
-        damage.append(&mut slot.damage);
-        true
     }
 }
 

@@ -28,6 +28,9 @@ const PLACE_BITS: u32 = 20;
 /// Groups whose counters are allocated together, so that growing moves none.
 const CHUNK: usize = 1024;
 
+/// Values that are put into the table together.
+const PENDING: usize = 256;
+
 /// Histograms of all rows.
 #[derive(Debug, Clone)]
 pub(crate) struct Histograms {
@@ -38,6 +41,8 @@ pub(crate) struct Histograms {
     used: usize,
     /// Values that found no room, by row.
     refused: Vec<u64>,
+    /// The last values, which are not in the table yet.
+    pending: Vec<(usize, u64)>,
 }
 
 impl Default for Histograms {
@@ -48,6 +53,7 @@ impl Default for Histograms {
             chunks: Vec::new(),
             used: 0,
             refused: Vec::new(),
+            pending: Vec::with_capacity(PENDING),
         }
     }
 }
@@ -56,22 +62,36 @@ impl Histograms {
     /// Counts a value.
     #[inline]
     pub(crate) fn add(&mut self, row: usize, value: u64) {
-        let (group, bucket) = group_of(value);
-        let key = key(row, group);
-        let found = self.table.get(self.find(key)).copied().unwrap_or(0);
-        if found == 0 {
-            return self.add_group(row, key, bucket, 1);
-        }
-        if let Some(counts) = self.counts_mut(found)
-            && let Some(count) = counts.get_mut(bucket)
-        {
-            // It takes a trace of 300 GB to fill one.
-            *count = count.saturating_add(1);
+        self.pending.push((row, value));
+        if self.pending.len() == PENDING {
+            self.settle();
         }
     }
 
+    /// Puts the pending values into the table. The table is too large for the near caches, and what is looked up for
+    /// many values at once is waited for at once.
+    fn settle(&mut self) {
+        let mut pending = std::mem::take(&mut self.pending);
+        for (row, value) in pending.drain(..) {
+            let (group, bucket) = group_of(value);
+            let key = key(row, group);
+            let found = self.table.get(self.find(key)).copied().unwrap_or(0);
+            if found == 0 {
+                self.add_group(row, key, bucket, 1);
+            } else if let Some(count) = self
+                .counts_mut(found)
+                .and_then(|counts| counts.get_mut(bucket))
+            {
+                // It takes a trace of 300 GB to fill one.
+                *count = count.saturating_add(1);
+            }
+        }
+        self.pending = pending;
+    }
+
     /// Adds all of another one, whose rows have other numbers here.
-    pub(crate) fn merge(&mut self, other: &Self, row_here: impl Fn(usize) -> usize) {
+    pub(crate) fn merge(&mut self, mut other: Self, row_here: impl Fn(usize) -> usize) {
+        other.settle();
         for entry in other.table.iter().filter(|entry| **entry != 0) {
             let (row, group) = parts(*entry);
             let row = row_here(row);
@@ -92,11 +112,12 @@ impl Histograms {
     /// brought together those of the same function. `None` for a row without a value, or when the table had no room for
     /// some of them.
     pub(crate) fn percentiles<const COUNT: usize>(
-        &self,
+        &mut self,
         rows: usize,
         row_of: impl Fn(usize) -> usize,
         percents: [u64; COUNT],
     ) -> Vec<[Option<u64>; COUNT]> {
+        self.settle();
         let mut groups: Vec<(usize, u64, u64)> = self
             .table
             .iter()
@@ -344,7 +365,7 @@ mod tests {
             first.add(0, value);
             second.add(5, 100 + value);
         }
-        first.merge(&second, |_| 7);
+        first.merge(second, |_| 7);
         let percentiles = first.percentiles(1, |_| 0, [50, 25]);
         assert_eq!(percentiles[0], [Some(99), Some(49)]);
     }

@@ -183,7 +183,7 @@ impl Rows {
         self.rows.get_mut(number)
     }
 
-    fn merge(&mut self, other: &Self) {
+    fn merge(&mut self, other: Self) {
         let numbers: Vec<usize> = (0..other.addresses.len())
             .map(|number| match other.addresses.address(number) {
                 Some(address) => self.addresses.number(address),
@@ -195,7 +195,7 @@ impl Rows {
                 mine.add(row);
             }
         }
-        self.durations.merge(&other.durations, |row| {
+        self.durations.merge(other.durations, |row| {
             numbers
                 .get(row)
                 .copied()
@@ -255,7 +255,7 @@ impl FunctionStatistics {
         let account = other.calls.finish(&mut other.rows);
         self.account.add(&account);
         self.account.add(&other.account);
-        self.rows.merge(&other.rows);
+        self.rows.merge(other.rows);
     }
 
     /// Ends the trace, and names the functions.
