@@ -6,6 +6,7 @@ pub(crate) mod live;
 pub(crate) mod record;
 pub(crate) mod trace;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -69,6 +70,10 @@ pub(crate) struct Run {
     /// Run each scenario this many times
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) repeat: u32,
+
+    /// Run this many VMs at one time; those on the wall clock run alone [default: the host's CPUs]
+    #[arg(long, short, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
 
     /// Put the results into this folder, which must not exist or be empty
     /// [default: a new folder below deferinit-runs]

@@ -20,6 +20,7 @@ mod prepare;
 mod project;
 mod repetitions;
 mod scenarios;
+mod schedule;
 mod show;
 mod stdout;
 mod trace_file;

@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use deferinit_check::{Verdict, judge};
 use deferinit_ftrace::capture::Tally;
 use deferinit_ftrace::stats::Stats;
-use deferinit_host::{Outcome, Request, Sink, add_boot_config, kallsyms};
+use deferinit_host::{Outcome, Request, Sink, add_boot_config, default_deadline, kallsyms};
 use deferinit_protocol::{CommandEnd, Plan};
 use deferinit_report::{FunctionFigures, Repetition, RunResult, guest_nanoseconds};
 use deferinit_scenario::{Bytes, Clock, Scenario};
@@ -42,6 +42,8 @@ pub(crate) struct Job<'a> {
     pub(crate) repetition: Repetition,
     /// The first run of the same scenario, if this is a later one.
     pub(crate) first: Option<&'a RunResult>,
+    /// How many times as long as alone it may take on the host's clock.
+    pub(crate) patience: u32,
     pub(crate) interrupted: &'a AtomicBool,
 }
 
@@ -307,8 +309,10 @@ fn run_boot(job: &Job<'_>, boot: &Boot<'_>) -> Result<Left> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let mut plan = deferinit_host::plan(scenario);
     plan.modules = prepared.build.insmod_paths();
+    let machine_for = machine.machine_for(prepared.needs);
+    let deadline = default_deadline(&machine_for, &plan, scenario.clock);
     let outcome = deferinit_host::run(&Request {
-        machine: &machine.machine_for(prepared.needs),
+        machine: &machine_for,
         qemu: &machine.qemu,
         clock: scenario.clock,
         cpus: scenario.machine.cpus,
@@ -318,7 +322,7 @@ fn run_boot(job: &Job<'_>, boot: &Boot<'_>) -> Result<Left> {
         initramfs: &initramfs(scenario, prepared, folder)?,
         command_line: &command_line(scenario),
         plan: &plan,
-        wall_deadline: None,
+        wall_deadline: Some(deadline.saturating_mul(job.patience)),
         folder,
         interrupted: job.interrupted,
     })?;

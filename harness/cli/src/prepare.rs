@@ -7,7 +7,6 @@ use std::collections::btree_map::Entry;
 use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -406,16 +405,16 @@ pub(crate) fn module_path(
 pub(crate) fn machines(
     project: &Project,
     scenarios: &[Scenario],
-) -> Result<Vec<Rc<ReadyMachine>>, Failure> {
-    let mut known: BTreeMap<&str, Rc<ReadyMachine>> = BTreeMap::new();
+) -> Result<Vec<Arc<ReadyMachine>>, Failure> {
+    let mut known: BTreeMap<&str, Arc<ReadyMachine>> = BTreeMap::new();
     let mut machines = Vec::new();
     for scenario in scenarios {
         let machine = match known.entry(&scenario.machine.name) {
-            Entry::Occupied(entry) => Rc::clone(entry.get()),
+            Entry::Occupied(entry) => Arc::clone(entry.get()),
             Entry::Vacant(entry) => {
                 let machine = machine(project, &scenario.machine.name)
                     .map_err(|failure| failure.of_scenario(&scenario.name))?;
-                Rc::clone(entry.insert(Rc::new(machine)))
+                Arc::clone(entry.insert(Arc::new(machine)))
             }
         };
         check_memory(machine.wanted_memory(scenario), scenario.trace.buffer)

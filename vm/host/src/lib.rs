@@ -33,4 +33,4 @@ pub use plan::plan;
 pub use qemu::{Qemu, Version};
 pub use results::{CommandResult, Failure, Module, Received};
 pub use symbols::kallsyms;
-pub use vm::{Ending, Outcome, Request, check_memory, run, run_streamed};
+pub use vm::{Ending, Outcome, Request, check_memory, default_deadline, run, run_streamed};

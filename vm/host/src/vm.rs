@@ -256,7 +256,7 @@ fn run_with(request: &Request<'_>, streamed: Option<Streamed<'_, '_>>) -> Result
 
     let limit = request
         .wall_deadline
-        .unwrap_or_else(|| default_deadline(request));
+        .unwrap_or_else(|| default_deadline(request.machine, request.plan, request.clock));
     let folder = request.folder.join("trace");
     let watch = |stop: Option<Stop<'_>>| -> Result<Wait> {
         let ended = match Monitor::new(ours, create(&vm, "qmp.jsonl")?).let_run() {
@@ -413,20 +413,16 @@ fn trace_region(memory: Bytes, trace_buffer: Bytes) -> Result<Region> {
     })
 }
 
-/// The machine's, and a second for each round. On the wall clock, the guest's deadline passes in the host's time too,
-/// after a boot.
-fn default_deadline(request: &Request<'_>) -> Duration {
-    let rounds: usize = request
-        .plan
-        .phases
-        .iter()
-        .map(|phase| phase.rounds.len())
-        .sum();
+/// How long a run may take on the host's clock if nobody says: the machine's time, and a second for each round. On the
+/// wall clock, the guest's deadline passes in the host's time too, after a boot.
+#[must_use]
+pub fn default_deadline(machine: &Machine, plan: &Plan, clock: Clock) -> Duration {
+    let rounds: usize = plan.phases.iter().map(|phase| phase.rounds.len()).sum();
     let rounds = Duration::from_secs(u64::try_from(rounds).unwrap_or(u64::MAX));
-    let machine = Duration::from_secs(request.machine.wall_deadline_s).saturating_add(rounds);
-    match request.clock {
+    let machine = Duration::from_secs(machine.wall_deadline_s).saturating_add(rounds);
+    match clock {
         Clock::Exact => machine,
-        Clock::Wall => machine.saturating_add(Duration::from_nanos(request.plan.deadline_ns)),
+        Clock::Wall => machine.saturating_add(Duration::from_nanos(plan.deadline_ns)),
     }
 }
 

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::Path;
-use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -25,6 +26,7 @@ use crate::guest_files::AddedFiles;
 use crate::output::Output;
 use crate::prepare::{self, Contents, Prepared, ReadyMachine};
 use crate::project::Project;
+use crate::schedule::{self, Company, Schedule};
 use crate::stdout::print;
 use crate::{insmod, pipeline, scenarios, show};
 
@@ -67,22 +69,44 @@ pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, F
         }
     }
 
+    let jobs = arguments.jobs.unwrap_or_else(host_cpus);
     let batch = Batch {
         prepared: &prepared,
         out: &output.keep(),
         interrupted: &interrupted,
+        jobs,
         progress: Progress::new(scenarios.len(), arguments.repeat),
     };
-    let mut results = Vec::new();
     let work: Vec<Work<'_>> = scenarios
         .iter()
-        .zip(machines.iter().map(Rc::as_ref))
+        .zip(machines.iter().map(Arc::as_ref))
         .collect();
-    let outcome = each(&work, arguments.repeat, &mut results, |work, of, first| {
-        batch.one(work, of, first)
-    });
+    let schedule = Schedule {
+        repeat: arguments.repeat,
+        jobs,
+    };
+    let done = schedule::run(
+        &work,
+        &schedule,
+        |(scenario, _)| company(scenario.clock),
+        |work, of, first| batch.one(work, of, first),
+    );
     batch.progress.finish();
-    conclude(batch.out, &results, outcome)
+    conclude(batch.out, &done.results, done.outcome)
+}
+
+/// How many runs go on at one time if the user does not say: on the exact clock, a run is the same whatever the host
+/// does beside it, and QEMU takes one of its CPUs.
+fn host_cpus() -> NonZeroUsize {
+    thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// The times of the wall clock are those of the host: what ran beside it would be in them.
+fn company(clock: Clock) -> Company {
+    match clock {
+        Clock::Exact => Company::Any,
+        Clock::Wall => Company::None,
+    }
 }
 
 /// A scenario and the machine that it runs on.
@@ -94,25 +118,8 @@ struct Batch<'a> {
     prepared: &'a [(Load, Prepared)],
     out: &'a Path,
     interrupted: &'a AtomicBool,
+    jobs: NonZeroUsize,
     progress: Progress,
-}
-
-/// Runs everything as often as it should, up to the first failure of our own. `one` gets the first
-/// run of the same scenario, if there is one.
-fn each<T>(
-    work: &[T],
-    repeat: u32,
-    results: &mut Vec<RunResult>,
-    mut one: impl FnMut(&T, Repetition, Option<&RunResult>) -> Result<RunResult, Failure>,
-) -> Result<(), Failure> {
-    for work in work {
-        let begin = results.len();
-        for index in 1..=repeat {
-            let repetition = Repetition { index, of: repeat };
-            results.push(one(work, repetition, results.get(begin))?);
-        }
-    }
-    Ok(())
 }
 
 impl Batch<'_> {
@@ -148,15 +155,22 @@ impl Batch<'_> {
             scenario,
             repetition,
             first,
+            patience: self.patience(),
             interrupted: self.interrupted,
         };
         let result = fs::create_dir_all(&folder)
             .with_context(|| format!("cannot make {}", folder.display()))
             .and_then(|()| pipeline::run(&job, &folder))
             .with_context(|| format!("scenario {}", scenario.name))
-            .map_err(Failure::setup)?;
-        self.progress.end(&result);
-        Ok(result)
+            .map_err(Failure::setup);
+        self.progress.end(&scenario.name, result.as_ref().ok());
+        result
+    }
+
+    /// How many times as long as alone a run may take: as often as there are more runs than the host has CPUs.
+    fn patience(&self) -> u32 {
+        let times = self.jobs.get().div_ceil(host_cpus().get());
+        u32::try_from(times).unwrap_or(u32::MAX)
     }
 }
 
@@ -222,10 +236,12 @@ fn report(out: &Path, results: &[RunResult]) -> Result<u8, Failure> {
     Ok(exit_code(results))
 }
 
-/// Says which scenario runs; a line per finished one where there is no terminal.
+/// Says which scenarios run; a line per finished one where there is no terminal.
 struct Progress {
     bar: ProgressBar,
     lines: bool,
+    /// In the order they began.
+    running: Mutex<Vec<String>>,
 }
 
 impl Progress {
@@ -240,25 +256,52 @@ impl Progress {
         Self {
             lines: bar.is_hidden(),
             bar,
+            running: Mutex::default(),
         }
     }
 
     fn begin(&self, name: &str) {
-        self.bar.set_message(name.to_owned());
+        self.show(|running| running.push(name.to_owned()));
     }
 
-    fn end(&self, result: &RunResult) {
+    /// Without a result it came to no verdict, which is said elsewhere.
+    fn end(&self, name: &str, result: Option<&RunResult>) {
+        self.show(|running| {
+            if let Some(index) = running.iter().position(|other| other == name) {
+                running.remove(index);
+            }
+        });
         self.bar.inc(1);
-        if self.lines {
-            let verdict = result.judgement.verdict.word();
-            let (name, seconds) = (&result.judgement.scenario, result.wall.as_secs_f64());
-            complain(&format!("{verdict:<11} {name} ({seconds:.1} s)"));
+        if let Some(result) = result.filter(|_| self.lines) {
+            complain(&line(self.bar.position(), self.bar.length(), result));
         }
+    }
+
+    fn show(&self, change: impl FnOnce(&mut Vec<String>)) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut running);
+        self.bar.set_message(running.join(", "));
     }
 
     fn finish(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// What is said of a run that has ended: `pass        [  2.5 s] ( 3/79) delayed-work/accuracy`.
+fn line(ended: u64, of: Option<u64>, result: &RunResult) -> String {
+    let of = of.unwrap_or(ended).to_string();
+    let verdict = result.judgement.verdict.word();
+    let seconds = result.wall.as_secs_f64();
+    let (name, repetition) = (&result.judgement.scenario, result.repetition);
+    let which = match repetition {
+        Repetition { of: 0 | 1, .. } => String::new(),
+        Repetition { index, of } => format!(" ({index} of {of})"),
+    };
+    format!(
+        "{verdict:<11} [{seconds:>6.1} s] ({ended:>width$}/{of}) {name}{which}",
+        width = of.len()
+    )
 }
 
 #[cfg(test)]
@@ -295,18 +338,27 @@ mod tests {
 
     #[test]
     fn a_failure_of_ours_keeps_what_was_judged_and_is_the_outcome() {
-        let mut results = Vec::new();
-        let outcome = each(&["a", "b"], 2, &mut results, |work, repetition, first| {
-            assert_eq!(first.is_some(), repetition.index == 2);
-            if (*work, repetition.index) == ("b", 2) {
-                return Err(Failure::setup(anyhow::anyhow!("no more memory")));
-            }
-            Ok(passed(repetition))
-        });
-        assert_eq!(results.len(), 3);
+        let results = [passed(Repetition::ONLY)];
         let out = tempfile::tempdir().expect("a folder");
+        let outcome = Err(Failure::setup(anyhow::anyhow!("no more memory")));
         let failure = conclude(out.path(), &results, outcome).expect_err("the failure");
         assert!(failure.to_string().contains("no more memory"), "{failure}");
         assert!(out.path().join(JSON_FILE).is_file());
+    }
+
+    #[test]
+    fn a_line_says_how_a_run_ended_and_how_many_there_are() {
+        let mut result = passed(Repetition { index: 2, of: 10 });
+        result.wall = Duration::from_millis(2_540);
+        assert_eq!(
+            line(7, Some(100), &result),
+            "pass        [   2.5 s] (  7/100) test (2 of 10)"
+        );
+    }
+
+    #[test]
+    fn only_the_exact_clock_bears_company() {
+        assert_eq!(company(Clock::Exact), Company::Any);
+        assert_eq!(company(Clock::Wall), Company::None);
     }
 }

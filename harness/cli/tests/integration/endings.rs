@@ -14,7 +14,9 @@ use deferinit_scenario::{Bytes, Clock};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::{argument, code, deferinit, is_running, output, project, results, text};
+use crate::harness::{
+    argument, code, deferinit, is_running, output, pid_in_window, project, results, text,
+};
 
 /// A scenario that takes long on the wall clock: an hour of guest time that is not skipped.
 const LONG: &str = "summary: Long.\nclock: wall\ndeadline: 3600s\n\
@@ -42,18 +44,8 @@ impl Background {
             .spawn()
             .expect("the program starts");
         let background = Self { child, folder };
-        let pid_file = out.join("long/vm/pid");
-        let deadline = Instant::now() + Duration::from_secs(120);
-        while Instant::now() < deadline {
-            let sent = fs::read(pid_file.with_file_name("results.bin")).unwrap_or_default();
-            // The window is open: the trace is described, and being recorded.
-            if sent.windows(11).any(|window| window == b"phase-begun") {
-                let text = fs::read_to_string(&pid_file).expect("a pid file");
-                return (background, text.trim().parse().expect("a pid"));
-            }
-            thread::park_timeout(POLL);
-        }
-        panic!("the guest did not come up within 120 s");
+        let qemu = pid_in_window(&out.join("long/vm"));
+        (background, qemu)
     }
 
     /// Waits for the end of the run; returns its exit code.

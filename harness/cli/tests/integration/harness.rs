@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -94,4 +96,18 @@ pub(crate) fn is_running(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(')')
         .is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
+}
+
+/// Waits until a guest's window is open, that is its trace is described and being recorded; its QEMU's process id.
+pub(crate) fn pid_in_window(vm: &Path) -> u32 {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while Instant::now() < deadline {
+        let sent = fs::read(vm.join("results.bin")).unwrap_or_default();
+        if sent.windows(11).any(|window| window == b"phase-begun") {
+            let text = fs::read_to_string(vm.join("pid")).expect("a pid file");
+            return text.trim().parse().expect("a pid");
+        }
+        thread::park_timeout(Duration::from_millis(10));
+    }
+    panic!("the guest of {} did not come up within 120 s", vm.display());
 }

@@ -8,6 +8,7 @@ mod builtin;
 mod command;
 mod endings;
 mod harness;
+mod jobs;
 mod live;
 mod mistakes;
 mod record;
