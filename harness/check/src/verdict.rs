@@ -203,6 +203,13 @@ pub enum Reason {
     LogCut,
     /// Every expectation is about times, which mean nothing on this kernel.
     NothingJudged,
+    /// On the exact clock, the run is not the same as another one of its scenario.
+    NotDeterministic {
+        /// Which other one, and what differs first.
+        message: String,
+        /// Both sides of it, a line each.
+        sides: Vec<String>,
+    },
     /// The run failed outside of the guest: setup or harness.
     Harness {
         /// What failed.
@@ -257,6 +264,7 @@ impl fmt::Display for Reason {
                 f,
                 "nothing was judged: every expectation is about times, which mean nothing on this kernel"
             ),
+            Self::NotDeterministic { message, sides: _ } => f.write_str(message),
             Self::Harness { message } => write!(f, "the harness failed: {message}"),
         }
     }

@@ -71,6 +71,10 @@ pub(crate) struct Run {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) repeat: u32,
 
+    /// Run each scenario K times more, and fail it unless traces, consoles and results are the same to the last bit
+    #[arg(long, value_name = "K", conflicts_with = "repeat", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) verify_determinism: Option<u32>,
+
     /// Run this many VMs at one time; those on the wall clock run alone [default: the host's CPUs]
     #[arg(long, short, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,

@@ -24,7 +24,8 @@ use deferinit_timeline::{Assembly, CommandHow, Ending, Reading, Run, Timeline, j
 use serde::Serialize;
 
 use crate::prepare::{Prepared, ReadyMachine};
-use crate::{repetitions, show};
+use crate::repetitions::{Sameness, hold_against_first};
+use crate::show;
 pub(crate) use streamed::{Left as LeftByStream, finish as finish_stream};
 use trace::Decoded;
 
@@ -42,6 +43,8 @@ pub(crate) struct Job<'a> {
     pub(crate) repetition: Repetition,
     /// The first run of the same scenario, if this is a later one.
     pub(crate) first: Option<&'a RunResult>,
+    /// What becomes of one that is not the same as the first.
+    pub(crate) sameness: Sameness,
     /// How many times as long as alone it may take on the host's clock.
     pub(crate) patience: u32,
     pub(crate) interrupted: &'a AtomicBool,
@@ -107,7 +110,7 @@ pub(crate) fn run(job: &Job<'_>, folder: &Path) -> Result<RunResult> {
         functions: FunctionFigures::of(&timeline),
     };
     if let Some(first) = first {
-        repetitions::hold_against_first(first, &mut result, scenario.clock);
+        hold_against_first(first, &mut result, scenario.clock, job.sameness)?;
     }
     write_json(folder, "verdict.json", &result.judgement)?;
     Ok(result)

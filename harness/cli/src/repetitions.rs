@@ -1,39 +1,69 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! On the exact clock, every repetition of a scenario must be the same to the last bit.
+//! On the exact clock, every run of a scenario must be the same to the last bit.
 
-use deferinit_check::{Reason, Verdict};
+mod difference;
+
+use anyhow::{Context, Result};
+use deferinit_check::{Reason, Verdict, Violation};
 use deferinit_report::RunResult;
 use deferinit_scenario::Clock;
 
-/// Takes the verdict from a repetition that is not the same as the first one.
-///
-/// A run that differs can be trusted no more than the first: one of the two is wrong, and the
-/// harness or QEMU is to blame, not the kernel. A failure stays one: its evidence stands by itself.
-pub(crate) fn hold_against_first(first: &RunResult, result: &mut RunResult, clock: Clock) {
-    if clock != Clock::Exact || !matches!(result.judgement.verdict, Verdict::Pass) {
-        return;
-    }
-    if let Some(difference) = difference(first, result) {
-        let message = format!(
-            "not the same as repetition {}: {difference}",
-            first.repetition.index
-        );
-        result.judgement.verdict = Verdict::Unresolved(Reason::Harness { message });
-    }
+pub(crate) use difference::{Difference, difference};
+
+/// The check of those who ask for it.
+const CHECK: &str = "determinism";
+
+/// What becomes of a run that is not the same as the first one of its scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sameness {
+    /// It can't tell: one of the two is wrong, and the harness or QEMU is to blame, not the kernel. A failure stays
+    /// one: its evidence stands by itself.
+    Expected,
+    /// It fails, whatever else it comes to: whether runs are the same is what the user asks.
+    Verified,
 }
 
-/// The first way in which two runs differ.
-fn difference(first: &RunResult, other: &RunResult) -> Option<String> {
-    let (a, b) = (&first.judgement.measurements, &other.judgement.measurements);
-    for name in a.keys().chain(b.keys()) {
-        let (was, is) = (a.get(name), b.get(name));
-        if was != is {
-            let text = |value: Option<&i64>| value.map_or("absent".to_owned(), i64::to_string);
-            return Some(format!("{name} was {}, is {}", text(was), text(is)));
-        }
+/// Takes the verdict from a run that is not the same as the first one.
+///
+/// # Errors
+/// If what one of them has left cannot be read.
+pub(crate) fn hold_against_first(
+    first: &RunResult,
+    result: &mut RunResult,
+    clock: Clock,
+    sameness: Sameness,
+) -> Result<()> {
+    let is_compared = match (clock, sameness) {
+        (Clock::Wall, _) => false,
+        (Clock::Exact, Sameness::Verified) => true,
+        (Clock::Exact, Sameness::Expected) => matches!(result.judgement.verdict, Verdict::Pass),
+    };
+    if !is_compared {
+        return Ok(());
     }
-    (first.trace_sha256 != other.trace_sha256).then(|| "the traces' bytes differ".to_owned())
+    let found = difference(first, result).context("cannot compare it with the first run")?;
+    let Some(Difference { what, sides }) = found else {
+        return Ok(());
+    };
+    let message = format!("not the same as run {}: {what}", first.repetition.index);
+    let verdict = &mut result.judgement.verdict;
+    *verdict = match sameness {
+        Sameness::Expected => Verdict::Unresolved(Reason::NotDeterministic { message, sides }),
+        Sameness::Verified => {
+            let violation = Violation {
+                check: CHECK.to_owned(),
+                message: format!("{CHECK}: {message}"),
+                evidence: sides,
+            };
+            let others = match verdict {
+                Verdict::Fail(violations) => violations.clone(),
+                Verdict::Pass | Verdict::Unresolved(_) | Verdict::Unsupported(_) => Vec::new(),
+            };
+            Verdict::Fail([vec![violation], others].concat())
+        }
+    };
+    Ok(())
 }
 
 #[cfg(test)]
@@ -45,7 +75,7 @@ mod tests {
 
     use super::*;
 
-    fn run(verdict: Verdict, init: i64, trace: &str) -> RunResult {
+    fn run(verdict: Verdict, init: i64) -> RunResult {
         RunResult {
             repetition: Repetition { index: 1, of: 2 },
             judgement: deferinit_check::Judgement {
@@ -60,44 +90,80 @@ mod tests {
             machine: "x86_64".to_owned(),
             guest_ns: None,
             wall: Duration::ZERO,
-            trace_sha256: Some(trace.to_owned()),
+            trace_sha256: Some("a".to_owned()),
             folder: String::new(),
             console: Vec::new(),
             functions: Vec::new(),
         }
     }
 
-    fn verdict_of(mut other: RunResult, clock: Clock) -> Verdict {
-        hold_against_first(&run(Verdict::Pass, 5, "a"), &mut other, clock);
+    fn verdict_of(other: RunResult, clock: Clock, sameness: Sameness) -> Verdict {
+        let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+        let paths = folders
+            .each_ref()
+            .map(|folder| folder.path().display().to_string());
+        let [folder_of_first, folder] = paths;
+        let first = RunResult {
+            folder: folder_of_first,
+            ..run(Verdict::Pass, 5)
+        };
+        let mut other = RunResult {
+            folder,
+            repetition: Repetition { index: 2, of: 2 },
+            ..other
+        };
+        hold_against_first(&first, &mut other, clock, sameness).expect("readable");
         other.judgement.verdict
+    }
+
+    fn failed() -> Verdict {
+        Verdict::Fail(vec![Violation {
+            check: "count".to_owned(),
+            message: "count: 1".to_owned(),
+            evidence: Vec::new(),
+        }])
     }
 
     #[test]
     fn a_repetition_that_differs_is_unresolved_and_says_in_what() {
-        let verdict = verdict_of(run(Verdict::Pass, 6, "a"), Clock::Exact);
-        let message = "not the same as repetition 1: main.init was 5, is 6".to_owned();
-        assert_eq!(verdict, Verdict::Unresolved(Reason::Harness { message }));
-        let verdict = verdict_of(run(Verdict::Pass, 5, "b"), Clock::Exact);
-        assert!(
-            verdict.reason().contains("the traces' bytes differ"),
-            "{verdict:?}"
+        let verdict = verdict_of(run(Verdict::Pass, 6), Clock::Exact, Sameness::Expected);
+        let message = "not the same as run 1: main.init differs".to_owned();
+        let sides = vec!["run 1: 5".to_owned(), "run 2: 6".to_owned()];
+        assert_eq!(
+            verdict,
+            Verdict::Unresolved(Reason::NotDeterministic { message, sides })
         );
     }
 
     #[test]
+    fn a_run_that_is_verified_and_differs_fails_whatever_else_it_comes_to() {
+        for (verdict, violations) in [
+            (Verdict::Pass, 1),
+            (Verdict::Unresolved(Reason::AgentMissing), 1),
+            (failed(), 2),
+        ] {
+            let verdict = verdict_of(run(verdict, 6), Clock::Exact, Sameness::Verified);
+            let Verdict::Fail(found) = &verdict else {
+                panic!("{verdict:?}");
+            };
+            assert_eq!(found.len(), violations);
+            let message = "determinism: not the same as run 1: main.init differs";
+            assert_eq!(
+                (found[0].check.as_str(), found[0].message.as_str()),
+                (CHECK, message)
+            );
+        }
+    }
+
+    #[test]
     fn equal_repetitions_failures_and_the_wall_clock_are_left_alone() {
-        assert_eq!(
-            verdict_of(run(Verdict::Pass, 5, "a"), Clock::Exact),
-            Verdict::Pass
-        );
-        assert_eq!(
-            verdict_of(run(Verdict::Pass, 6, "b"), Clock::Wall),
-            Verdict::Pass
-        );
-        let failed = Verdict::Fail(Vec::new());
-        assert_eq!(
-            verdict_of(run(failed.clone(), 6, "b"), Clock::Exact),
-            failed
-        );
+        for sameness in [Sameness::Expected, Sameness::Verified] {
+            let same = verdict_of(run(Verdict::Pass, 5), Clock::Exact, sameness);
+            assert_eq!(same, Verdict::Pass);
+            let wall = verdict_of(run(Verdict::Pass, 6), Clock::Wall, sameness);
+            assert_eq!(wall, Verdict::Pass);
+        }
+        let verdict = verdict_of(run(failed(), 6), Clock::Exact, Sameness::Expected);
+        assert_eq!(verdict, failed());
     }
 }

@@ -146,6 +146,7 @@ fn several(reason: &Reason) -> &[String] {
     match reason {
         Reason::TraceNotWhole { problems } => problems,
         Reason::Contradiction { first, .. } => first,
+        Reason::NotDeterministic { sides, .. } => sides,
         Reason::GuestDeadline { .. }
         | Reason::HostDeadline { .. }
         | Reason::AgentMissing

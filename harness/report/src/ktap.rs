@@ -44,6 +44,9 @@ fn test(text: &mut String, number: usize, run: &RunResult) {
         "  # {case}: {setting}, wall time {}",
         seconds(run.wall)
     );
+    if let Some(sum) = &run.trace_sha256 {
+        let _ = writeln!(text, "  # {case}: trace SHA-256 {}", clean_line(sum));
+    }
     for line in detail(run).lines() {
         let _ = writeln!(text, "  # {case}: {line}");
     }

@@ -24,13 +24,14 @@ use crate::{
 const SHOWN_FUNCTIONS: usize = 20;
 
 /// The report for the terminal, each line ended by a newline. Where all runs are of one scenario,
-/// it has a table of that scenario's functions as well.
+/// it has a table of that scenario's functions as well, and the sum of its trace.
 #[must_use]
 pub fn table(results: &[RunResult], terminal: Terminal) -> String {
     let scenarios = scenarios(results);
     let mut text = overview(&scenarios, terminal);
     if let [(_, runs)] = scenarios.as_slice() {
         text.push_str(&functions(runs, terminal));
+        text.push_str(&trace(runs));
     }
     for (name, runs) in &scenarios {
         text.push_str(&details(name, runs, terminal.colour));
@@ -205,6 +206,15 @@ fn functions(runs: &[&RunResult], terminal: Terminal) -> String {
         );
     }
     text
+}
+
+/// The sum of the runs' traces, if it is the same.
+fn trace(runs: &[&RunResult]) -> String {
+    let traces: BTreeSet<_> = runs.iter().map(|run| run.trace_sha256.as_ref()).collect();
+    match traces.first().copied().flatten() {
+        Some(sum) if traces.len() == 1 => format!("\nTrace SHA-256 {}\n", clean_line(sum)),
+        Some(_) | None => String::new(),
+    }
 }
 
 /// What is to know about the runs beyond a pass; those that ended alike together.

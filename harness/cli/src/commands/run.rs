@@ -26,6 +26,7 @@ use crate::guest_files::AddedFiles;
 use crate::output::Output;
 use crate::prepare::{self, Contents, Prepared, ReadyMachine};
 use crate::project::Project;
+use crate::repetitions::Sameness;
 use crate::schedule::{self, Company, Schedule};
 use crate::stdout::print;
 use crate::{insmod, pipeline, scenarios, show};
@@ -46,6 +47,13 @@ pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, F
         // The checks of a debug kernel are about what is left behind, too.
         scenarios = scenarios.iter().map(Scenario::twice).collect();
     }
+    let (sameness, repeat) = match arguments.verify_determinism {
+        None => (Sameness::Expected, arguments.repeat),
+        Some(more) => {
+            refuse_wall_clock(&scenarios)?;
+            (Sameness::Verified, more.saturating_add(1))
+        }
+    };
     let (session, kbuild) = prepare::session(&project, Arc::clone(&interrupted))?;
     prepare::require(&session, &kbuild)?;
     insmod::read(&arguments.insmod, &prepare::MODULES)?;
@@ -75,16 +83,14 @@ pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, F
         out: &output.keep(),
         interrupted: &interrupted,
         jobs,
-        progress: Progress::new(scenarios.len(), arguments.repeat),
+        sameness,
+        progress: Progress::new(scenarios.len(), repeat),
     };
     let work: Vec<Work<'_>> = scenarios
         .iter()
         .zip(machines.iter().map(Arc::as_ref))
         .collect();
-    let schedule = Schedule {
-        repeat: arguments.repeat,
-        jobs,
-    };
+    let schedule = Schedule { repeat, jobs };
     let done = schedule::run(
         &work,
         &schedule,
@@ -99,6 +105,18 @@ pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, F
 /// does beside it, and QEMU takes one of its CPUs.
 fn host_cpus() -> NonZeroUsize {
     thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// No two runs on the wall clock are the same.
+fn refuse_wall_clock(scenarios: &[Scenario]) -> Result<(), Failure> {
+    let on_wall = |scenario: &&Scenario| scenario.clock == Clock::Wall;
+    match scenarios.iter().find(on_wall) {
+        None => Ok(()),
+        Some(scenario) => Err(Failure::usage(anyhow!(
+            "--verify-determinism needs the exact clock, and {} runs on the wall clock, on which no two runs are the same",
+            scenario.name
+        ))),
+    }
 }
 
 /// The times of the wall clock are those of the host: what ran beside it would be in them.
@@ -119,6 +137,7 @@ struct Batch<'a> {
     out: &'a Path,
     interrupted: &'a AtomicBool,
     jobs: NonZeroUsize,
+    sameness: Sameness,
     progress: Progress,
 }
 
@@ -155,6 +174,7 @@ impl Batch<'_> {
             scenario,
             repetition,
             first,
+            sameness: self.sameness,
             patience: self.patience(),
             interrupted: self.interrupted,
         };
