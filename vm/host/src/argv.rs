@@ -95,6 +95,8 @@ fn machine(of: &Arguments<'_>) -> Vec<String> {
     let mut arguments = vec![
         "-machine".to_owned(),
         format!("{},memory-backend=ram", of.machine.machine),
+        "-bios".to_owned(),
+        of.machine.firmware.clone(),
         "-object".to_owned(),
         format!(
             "memory-backend-file,id=ram,mem-path=/proc/self/fd/{MEMORY_FD},size={memory},share=on"

@@ -20,6 +20,8 @@ pub struct Machine {
     pub qemu: String,
     /// The value of `-machine`.
     pub machine: String,
+    /// The value of `-bios`.
+    pub firmware: String,
     /// The value of `-cpu`.
     pub cpu: String,
     /// RAM, unless the scenario says otherwise; as in a scenario file.
