@@ -4,9 +4,7 @@
 //!
 //! In: a machine, a clock, and where things are. Out: the arguments, in an order that never changes:
 //! they are part of a result's identity. Paths are relative to the `vm` folder of the run, in which
-//! QEMU is started, except those of kernel and initramfs.
-
-use std::path::Path;
+//! QEMU is started; what lies elsewhere is a descriptor.
 
 use deferinit_protocol::{FW_CFG_PLAN, INSTANCE, RESULT_PORT};
 use deferinit_scenario::Clock;
@@ -15,15 +13,23 @@ use crate::machine::Machine;
 use crate::memory::Region;
 use crate::qemu::Version;
 
-/// The descriptor at which QEMU finds guest RAM. High, because low ones may be in use between fork
-/// and exec.
-pub(crate) const MEMORY_FD: i32 = 64;
+/// The first descriptor that we give QEMU. High, because low ones may be in use between fork and exec.
+pub(crate) const FIRST_FD: i32 = 64;
+
+/// The descriptor at which QEMU finds guest RAM.
+pub(crate) const MEMORY_FD: i32 = FIRST_FD;
 
 /// The descriptor at which QEMU finds its end of the monitor's socket.
-pub(crate) const MONITOR_FD: i32 = 65;
+pub(crate) const MONITOR_FD: i32 = FIRST_FD + 1;
 
 /// The descriptor at which QEMU finds its end of the socket for results, where there is one.
-pub(crate) const RESULTS_FD: i32 = 66;
+pub(crate) const RESULTS_FD: i32 = FIRST_FD + 2;
+
+/// The descriptor at which QEMU finds the kernel's image.
+pub(crate) const KERNEL_FD: i32 = FIRST_FD + 3;
+
+/// The descriptor at which QEMU finds the initramfs.
+pub(crate) const INITRAMFS_FD: i32 = FIRST_FD + 4;
 
 /// The console log, in the `vm` folder.
 pub(crate) const CONSOLE_LOG: &str = "console.log";
@@ -42,8 +48,6 @@ pub(crate) struct Arguments<'a> {
     pub(crate) cpus: u32,
     pub(crate) memory_bytes: u64,
     pub(crate) trace: Option<Region>,
-    pub(crate) kernel: &'a Path,
-    pub(crate) initramfs: &'a Path,
     pub(crate) extra_command_line: &'a [String],
     /// Events that are recorded from the boot on; if there are none, recording begins when the agent says so.
     pub(crate) boot_events: &'a [String],
@@ -76,10 +80,16 @@ pub(crate) fn arguments(of: &Arguments<'_>) -> Vec<String> {
 
 /// Nothing that is not asked for; the guest does not run until the monitor says so. A panic is
 /// reported, and the guest goes on to print why, until the reset that ends QEMU.
+///
+/// A guest that breaks out of QEMU finds no network, and cannot start a program or gain a right.
 fn base() -> Vec<String> {
     let arguments = [
         "-nodefaults",
         "-no-user-config",
+        "-nic",
+        "none",
+        "-sandbox",
+        "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
         "-display",
         "none",
         "-no-reboot",
@@ -99,7 +109,8 @@ fn machine(of: &Arguments<'_>) -> Vec<String> {
         of.machine.firmware.clone(),
         "-object".to_owned(),
         format!(
-            "memory-backend-file,id=ram,mem-path=/proc/self/fd/{MEMORY_FD},size={memory},share=on"
+            "memory-backend-file,id=ram,mem-path={},size={memory},share=on",
+            descriptor(MEMORY_FD)
         ),
         "-m".to_owned(),
         memory,
@@ -185,12 +196,17 @@ fn channels(machine: &Machine, results: ResultsTo) -> Vec<String> {
 fn boot(of: &Arguments<'_>) -> Vec<String> {
     vec![
         "-kernel".to_owned(),
-        of.kernel.display().to_string(),
+        descriptor(KERNEL_FD),
         "-initrd".to_owned(),
-        of.initramfs.display().to_string(),
+        descriptor(INITRAMFS_FD),
         "-append".to_owned(),
         command_line(of),
     ]
+}
+
+/// A file of ours, as QEMU can open it.
+fn descriptor(number: i32) -> String {
+    format!("/proc/self/fd/{number}")
 }
 
 /// The kernel's parameters.
@@ -268,8 +284,6 @@ mod tests {
                 address: 0xc00_0000,
                 bytes: 0x400_0000,
             }),
-            kernel: Path::new("/build/vmlinux"),
-            initramfs: Path::new("/run/initramfs.cpio"),
             extra_command_line: &["kmemleak=on".to_owned()],
             boot_events: &[],
             results: ResultsTo::File,
@@ -306,6 +320,15 @@ mod tests {
     fn an_old_qemu_gets_one_thread_for_several_cpus() {
         assert!(text(Clock::Wall, QEMU_7_2, 2).contains("thread=single"));
         assert!(text(Clock::Wall, QEMU_7_2, 1).contains("thread=multi"));
+    }
+
+    #[test]
+    fn a_guest_has_no_network_and_its_qemu_a_sandbox() {
+        for clock in [Clock::Exact, Clock::Wall] {
+            let text = text(clock, QEMU_7_2, 1);
+            assert!(text.contains("-nic none"), "{text}");
+            assert!(text.contains("-sandbox on,"), "{text}");
+        }
     }
 
     #[test]

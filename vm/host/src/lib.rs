@@ -13,6 +13,7 @@
 //! seen while it is made comes through a socket instead ([`run_streamed`]).
 
 mod argv;
+mod confinement;
 mod initramfs;
 mod intake;
 mod machine;

@@ -12,7 +12,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
-use crate::argv::{MEMORY_FD, MONITOR_FD, RESULTS_FD};
+use crate::argv::{FIRST_FD, INITRAMFS_FD, KERNEL_FD, MEMORY_FD, MONITOR_FD, RESULTS_FD};
+use crate::confinement::Nobody;
 
 /// A version of QEMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,9 +82,22 @@ pub(crate) struct Running {
     child: Child,
 }
 
+/// What QEMU finds at descriptors of fixed numbers.
+pub(crate) struct Descriptors<'a> {
+    /// Guest RAM.
+    pub(crate) memory: BorrowedFd<'a>,
+    /// Its end of the monitor's socket.
+    pub(crate) monitor: BorrowedFd<'a>,
+    /// Its end of the socket for results, if there is one.
+    pub(crate) results: Option<BorrowedFd<'a>>,
+    /// The kernel's image.
+    pub(crate) kernel: BorrowedFd<'a>,
+    /// The initramfs.
+    pub(crate) initramfs: BorrowedFd<'a>,
+}
+
 impl Running {
-    /// Starts QEMU in `folder`, with guest RAM, its end of the monitor's socket, and that of the one for results if
-    /// there is one.
+    /// Starts QEMU in `folder`, as `user` if that is somebody else.
     ///
     /// Its standard error goes to `stderr`. It is in a process group of its own, so that Ctrl-C
     /// reaches the harness only, and it is killed by the kernel if the thread that calls this dies.
@@ -92,13 +106,11 @@ impl Running {
         arguments: &[String],
         folder: &Path,
         stderr: File,
-        memory: BorrowedFd<'_>,
-        monitor: BorrowedFd<'_>,
-        results: Option<BorrowedFd<'_>>,
+        user: Option<Nobody>,
+        descriptors: &Descriptors<'_>,
     ) -> Result<Self> {
         let parent = nix::unistd::getpid();
-        let (memory, monitor) = (memory.as_raw_fd(), monitor.as_raw_fd());
-        let results = results.map(|results| results.as_raw_fd());
+        let targets = descriptors.targets();
         let mut command = Command::new(program);
         command
             .args(arguments)
@@ -108,12 +120,17 @@ impl Running {
             .stderr(stderr)
             .process_group(0);
         let prepare = move || {
+            pass_descriptors(targets)?;
+            if let Some(user) = user {
+                user.become_it()?;
+            }
+            // After the change of user, which would take it back.
             nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
             // The parent may have died before the line above.
             if nix::unistd::getppid() != parent {
                 return Err(nix::errno::Errno::ESRCH.into());
             }
-            pass_descriptors(memory, monitor, results)
+            Ok(())
         };
         // SAFETY: Between fork and exec, `prepare` makes system calls only: it allocates nothing
         // and takes no lock.
@@ -148,19 +165,33 @@ impl Drop for Running {
     }
 }
 
+/// A descriptor of ours and its number in QEMU.
+type Target = Option<(RawFd, RawFd)>;
+
+impl Descriptors<'_> {
+    fn targets(&self) -> [Target; 5] {
+        let some = |descriptor: BorrowedFd<'_>, number| Some((descriptor.as_raw_fd(), number));
+        [
+            some(self.memory, MEMORY_FD),
+            some(self.monitor, MONITOR_FD),
+            self.results.and_then(|results| some(results, RESULTS_FD)),
+            some(self.kernel, KERNEL_FD),
+            some(self.initramfs, INITRAMFS_FD),
+        ]
+    }
+}
+
 /// Puts descriptors where QEMU's arguments say they are. They may be in each other's place.
-fn pass_descriptors(memory: RawFd, monitor: RawFd, results: Option<RawFd>) -> std::io::Result<()> {
-    // High copies first, so that neither target overwrites a source.
-    let high = RESULTS_FD + 1;
-    let memory = fcntl_dup_above(memory, high)?;
-    let monitor = fcntl_dup_above(monitor, high)?;
-    let results = match results {
-        Some(results) => Some(fcntl_dup_above(results, high)?),
-        None => None,
-    };
-    dup_to(memory, MEMORY_FD)?;
-    dup_to(monitor, MONITOR_FD)?;
-    results.map_or(Ok(()), |results| dup_to(results, RESULTS_FD))
+fn pass_descriptors(mut targets: [Target; 5]) -> std::io::Result<()> {
+    // High copies first, so that no target overwrites a source.
+    let high = FIRST_FD + 64;
+    for (descriptor, _) in targets.iter_mut().flatten() {
+        *descriptor = fcntl_dup_above(*descriptor, high)?;
+    }
+    for (descriptor, number) in targets.into_iter().flatten() {
+        dup_to(descriptor, number)?;
+    }
+    Ok(())
 }
 
 fn fcntl_dup_above(descriptor: RawFd, least: RawFd) -> std::io::Result<RawFd> {

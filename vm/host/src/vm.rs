@@ -19,11 +19,12 @@ use deferinit_protocol::{Buffer, Capture, MODULE, PhaseEnd, Plan, RECEIVED, STOP
 use deferinit_scenario::{Bytes, Clock};
 
 use crate::argv::{self, Arguments, ResultsTo};
+use crate::confinement::{self, Nobody};
 use crate::intake::{Intake, Sink};
 use crate::machine::Machine;
 use crate::memory::{GuestMemory, Region};
 use crate::monitor::{Event, Monitor};
-use crate::qemu::{Qemu, Running};
+use crate::qemu::{Descriptors, Qemu, Running};
 use crate::results::{self, Failure, Received};
 use crate::tsc;
 
@@ -191,7 +192,8 @@ struct Streamed<'a, 'b> {
 fn run_with(request: &Request<'_>, streamed: Option<Streamed<'_, '_>>) -> Result<Outcome> {
     let begin = Instant::now();
     let vm = request.folder.join("vm");
-    fs::create_dir(&vm).with_context(|| format!("cannot make {}", vm.display()))?;
+    let user = Nobody::needed();
+    confinement::make_private(&vm, user)?;
     let memory_bytes = match request.memory {
         Some(bytes) => bytes.0,
         None => request.machine.memory()?.0,
@@ -206,8 +208,6 @@ fn run_with(request: &Request<'_>, streamed: Option<Streamed<'_, '_>>) -> Result
         cpus: request.cpus,
         memory_bytes,
         trace,
-        kernel: request.kernel,
-        initramfs: request.initramfs,
         extra_command_line: &command_line,
         boot_events: match request.plan.trace.since {
             Since::BootInstance => &request.plan.trace.events,
@@ -240,15 +240,23 @@ fn run_with(request: &Request<'_>, streamed: Option<Streamed<'_, '_>>) -> Result
             (Some((ours, streamed)), Some(theirs))
         }
     };
+    let kernel = confinement::open_image(request.kernel, user)?;
+    let initramfs = confinement::open_image(request.initramfs, user)?;
     let stderr = create(&vm, "stderr.log")?;
+    confinement::give(&vm, user)?;
     let mut qemu = Running::start(
         &request.qemu.program,
         &arguments,
         &vm,
         stderr,
-        memory.as_fd(),
-        theirs.as_fd(),
-        their_stream.as_ref().map(AsFd::as_fd),
+        user,
+        &Descriptors {
+            memory: memory.as_fd(),
+            monitor: theirs.as_fd(),
+            results: their_stream.as_ref().map(AsFd::as_fd),
+            kernel: kernel.as_fd(),
+            initramfs: initramfs.as_fd(),
+        },
     )?;
     drop(theirs);
     drop(their_stream);
@@ -287,6 +295,7 @@ fn run_with(request: &Request<'_>, streamed: Option<Streamed<'_, '_>>) -> Result
             stream_and_watch(socket, intake, streamed.sink, |stop| watch(Some(stop)))?
         }
     };
+    confinement::take_back(&vm, user)?;
     let console_tail = tail(&vm.join(argv::CONSOLE_LOG));
     let trace_region = match (received.capture, trace) {
         (Some(Capture::Persistent), Some(region)) => memory.read(region)?,

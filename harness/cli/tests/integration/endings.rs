@@ -3,6 +3,7 @@
 //! Every way a run can end has its own verdict reason, and leaves nothing running.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::atomic::AtomicBool;
@@ -339,4 +340,27 @@ fn a_kernel_that_qemu_cannot_load_is_qemus_end() {
         status.contains("exit status: 1") && status.contains("kernel"),
         "{status}"
     );
+}
+
+#[test]
+fn qemu_has_no_rights_and_nobody_else_can_enter_its_folder() {
+    let (run, qemu) = Background::start();
+    let status = fs::read_to_string(format!("/proc/{qemu}/status")).expect("it runs");
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.expect(name).split_whitespace().collect::<Vec<_>>()
+    };
+    assert_eq!(field("Seccomp:"), ["2"], "{status}");
+    assert_eq!(field("NoNewPrivs:"), ["1"], "{status}");
+    for capabilities in ["CapPrm:", "CapEff:", "CapInh:", "CapAmb:"] {
+        assert_eq!(field(capabilities), ["0000000000000000"], "{status}");
+    }
+    for ids in ["Uid:", "Gid:"] {
+        assert!(!field(ids).contains(&"0"), "{status}");
+    }
+    let vm = run.out().join("long/vm");
+    let mode = fs::metadata(&vm).expect("a folder").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    let arguments = fs::read_to_string(vm.join("argv")).expect("arguments");
+    assert!(arguments.contains("-nic none"), "{arguments}");
 }
