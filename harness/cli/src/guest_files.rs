@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use deferinit_host::GuestFile;
 use deferinit_kernel::build::Kbuild;
 use deferinit_kernel::cache::Session;
 use deferinit_kernel::requirements::Need;
@@ -30,7 +31,7 @@ const SHELL: &str = "/bin/busybox";
 const TAKEN: [&str; 2] = ["/init", "/dev/console"];
 
 /// A file for the guest.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct AddedFile {
     /// In the guest.
     pub(crate) path: String,
@@ -38,6 +39,17 @@ pub(crate) struct AddedFile {
     sha256: String,
     #[serde(skip)]
     pub(crate) content: Vec<u8>,
+}
+
+impl AddedFile {
+    /// As an initramfs takes it.
+    pub(crate) fn in_guest(&self) -> GuestFile<'_> {
+        GuestFile {
+            path: &self.path,
+            content: &self.content,
+            is_program: self.is_program,
+        }
+    }
 }
 
 /// Files for the guest, each path once.
@@ -72,13 +84,13 @@ impl AddedFiles {
             .map_err(Failure::setup)
     }
 
-    /// Adds what `--add HOSTFILE[:GUESTPATH]` names.
+    /// Adds what `HOSTFILE[:GUESTPATH]` names.
     ///
     /// # Errors
     /// If it cannot be read, or has no place in the guest.
     pub(crate) fn add(&mut self, specification: &str) -> Result<(), Failure> {
         self.try_add(specification)
-            .with_context(|| format!("cannot use --add {specification}"))
+            .with_context(|| format!("cannot add {specification} to the guest"))
             .map_err(Failure::usage)
     }
 

@@ -16,13 +16,16 @@ use anyhow::{Context, Result};
 use deferinit_check::{Verdict, judge};
 use deferinit_ftrace::capture::Tally;
 use deferinit_ftrace::stats::Stats;
-use deferinit_host::{Outcome, Request, Sink, add_boot_config, default_deadline, kallsyms};
+use deferinit_host::{
+    Outcome, Request, Sink, add_boot_config, add_files, default_deadline, kallsyms,
+};
 use deferinit_protocol::{CommandEnd, Plan};
 use deferinit_report::{FunctionFigures, Repetition, RunResult, guest_nanoseconds};
-use deferinit_scenario::{Bytes, Clock, Scenario};
+use deferinit_scenario::{Bytes, Clock, Scenario, Since};
 use deferinit_timeline::{Assembly, CommandHow, Ending, Reading, Run, Timeline, join};
 use serde::Serialize;
 
+use crate::guest_files::AddedFile;
 use crate::prepare::{Prepared, ReadyMachine};
 use crate::repetitions::{Sameness, hold_against_first};
 use crate::show;
@@ -40,6 +43,8 @@ pub(crate) struct Job<'a> {
     pub(crate) prepared: &'a Prepared,
     pub(crate) machine: &'a ReadyMachine,
     pub(crate) scenario: &'a Scenario,
+    /// Programs and files of the host that only this scenario's guest has.
+    pub(crate) added: &'a [AddedFile],
     pub(crate) repetition: Repetition,
     /// The first run of the same scenario, if this is a later one.
     pub(crate) first: Option<&'a RunResult>,
@@ -60,13 +65,14 @@ pub(crate) fn run(job: &Job<'_>, folder: &Path) -> Result<RunResult> {
         prepared,
         machine,
         scenario,
+        added,
         repetition,
         first,
         ..
     } = *job;
     let begin = Instant::now();
     write_json(folder, "plan.json", scenario)?;
-    write_json(folder, "build.json", &prepared.build)?;
+    write_json(folder, "build.json", &prepared.build.record(added))?;
 
     let mut timelines = Vec::new();
     let mut hashes = Vec::new();
@@ -123,10 +129,11 @@ struct Boot<'a> {
 }
 
 impl Boot<'_> {
-    /// The phase that the boot itself is, if the workload is in the kernel's image.
+    /// The phase that the boot belongs to: its workload is in the kernel's image, or recording begins with the boot.
     fn phase(&self) -> Option<&str> {
         let phase = self.scenario.phases.first()?;
-        self.scenario.is_built_in().then_some(phase.name.as_str())
+        let is_boot = self.scenario.is_built_in() || self.scenario.trace.since == Since::Boot;
+        is_boot.then_some(phase.name.as_str())
     }
 }
 
@@ -219,7 +226,7 @@ pub(crate) fn record(recording: &Recording<'_>, folder: &Path) -> Result<Recorde
     let Recording {
         prepared, machine, ..
     } = *recording;
-    write_json(folder, "build.json", &prepared.build)?;
+    write_json(folder, "build.json", &prepared.build.record(&[]))?;
     let outcome =
         deferinit_host::run(&recording.request(&machine.machine_for(prepared.needs), folder))?;
     let files = trace::Files::read(&folder.join("trace"))?;
@@ -270,7 +277,7 @@ pub(crate) fn stream(
     let Recording {
         prepared, machine, ..
     } = *recording;
-    write_json(folder, "build.json", &prepared.build)?;
+    write_json(folder, "build.json", &prepared.build.record(&[]))?;
     let machine = machine.machine_for(prepared.needs);
     let outcome =
         deferinit_host::run_streamed(&recording.request(&machine, folder), max_bytes, sink)?;
@@ -309,20 +316,22 @@ fn run_boot(job: &Job<'_>, boot: &Boot<'_>) -> Result<Left> {
         prepared, machine, ..
     } = *job;
     let (scenario, folder) = (&*boot.scenario, &boot.folder);
+    let mut machine_of_run = machine.machine_for(prepared.needs);
+    let devices = &mut machine_of_run.devices;
+    devices.extend_from_slice(&scenario.machine.devices);
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let mut plan = deferinit_host::plan(scenario);
     plan.modules = prepared.build.insmod_paths();
-    let machine_for = machine.machine_for(prepared.needs);
-    let deadline = default_deadline(&machine_for, &plan, scenario.clock);
+    let deadline = default_deadline(&machine_of_run, &plan, scenario.clock);
     let outcome = deferinit_host::run(&Request {
-        machine: &machine_for,
+        machine: &machine_of_run,
         qemu: &machine.qemu,
         clock: scenario.clock,
         cpus: scenario.machine.cpus,
         memory: Some(machine.memory(scenario, prepared.needs)),
         trace_buffer: scenario.trace.buffer,
         kernel: &prepared.kernel,
-        initramfs: &initramfs(scenario, prepared, folder)?,
+        initramfs: &initramfs(job, scenario, folder)?,
         command_line: &command_line(scenario),
         plan: &plan,
         wall_deadline: Some(deadline.saturating_mul(job.patience)),
@@ -344,18 +353,28 @@ fn run_boot(job: &Job<'_>, boot: &Boot<'_>) -> Result<Left> {
     })
 }
 
-/// The initramfs of a scenario: with a shell if it has commands, and with its boot config, if it has one, behind it.
-fn initramfs(scenario: &Scenario, prepared: &Prepared, folder: &Path) -> Result<PathBuf> {
+/// The initramfs of a scenario: with a shell if it has commands, and with its own files and its boot config, if it has
+/// any, behind it.
+fn initramfs(job: &Job<'_>, scenario: &Scenario, folder: &Path) -> Result<PathBuf> {
+    let Job {
+        prepared, added, ..
+    } = *job;
     let with_shell = prepared.initramfs_with_shell.as_ref();
     let path = with_shell
         .filter(|_| scenario.has_command())
         .unwrap_or(&prepared.initramfs);
     let lines = &scenario.machine.boot_config;
-    if lines.is_empty() {
+    if lines.is_empty() && added.is_empty() {
         return Ok(path.clone());
     }
     let mut archive = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    add_boot_config(&mut archive, &(lines.join("\n") + "\n"))?;
+    if !added.is_empty() {
+        let files: Vec<_> = added.iter().map(AddedFile::in_guest).collect();
+        add_files(&mut archive, &files)?;
+    }
+    if !lines.is_empty() {
+        add_boot_config(&mut archive, &(lines.join("\n") + "\n"))?;
+    }
     let folder = folder
         .canonicalize()
         .with_context(|| format!("cannot find {}", folder.display()))?;
@@ -364,9 +383,19 @@ fn initramfs(scenario: &Scenario, prepared: &Prepared, folder: &Path) -> Result<
     Ok(own)
 }
 
-/// The kernel looks for a boot config only if it is told so.
+/// The kernel looks for a boot config only if it is told so; events that are recorded from the boot on are armed here, before
+/// any boot config is.
 fn command_line(scenario: &Scenario) -> Vec<String> {
     let mut words = scenario.machine.command_line.clone();
+    let trace = &scenario.trace;
+    if trace.since == Since::Boot {
+        let cpus = u64::from(scenario.machine.cpus.max(1));
+        words.push(format!("trace_buf_size={}K", trace.buffer.0 / 1024 / cpus));
+        let events: Vec<&str> = trace.events_recorded().collect();
+        if !events.is_empty() {
+            words.push(format!("trace_event={}", events.join(",")));
+        }
+    }
     if !scenario.machine.boot_config.is_empty() {
         words.push("bootconfig".to_owned());
     }
@@ -402,7 +431,7 @@ fn timeline(
         cut: &cut,
     };
     let wanted = &scenario.trace;
-    if wanted.tracer.is_latency() {
+    if !wanted.keeps_records() {
         return deferinit_timeline::build_without_records(&decoded.symbols, run);
     }
     let reading = Reading {

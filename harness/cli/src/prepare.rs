@@ -99,16 +99,24 @@ impl Prepared {
     }
 }
 
-/// `build.json`: how kernel and module were built.
-#[derive(Serialize)]
+/// How kernel and module were built, and what is in every guest.
 pub(crate) struct Build {
-    format_version: u32,
     kernel: BuildInfo,
     /// None if the workload is in the kernel's image.
     module: Option<ModuleInfo>,
     insmod: Vec<ExtraModule>,
     /// Programs and files of the host.
     files: Vec<AddedFile>,
+}
+
+/// `build.json`: the same, with what is in one guest only.
+#[derive(Serialize)]
+pub(crate) struct BuildRecord<'a> {
+    format_version: u32,
+    kernel: &'a BuildInfo,
+    module: Option<&'a ModuleInfo>,
+    insmod: &'a [ExtraModule],
+    files: Vec<&'a AddedFile>,
 }
 
 /// What goes into the guest besides the agent.
@@ -139,6 +147,17 @@ impl Contents {
 }
 
 impl Build {
+    /// The record of a guest that has these files, too.
+    pub(crate) fn record<'a>(&'a self, added: &'a [AddedFile]) -> BuildRecord<'a> {
+        BuildRecord {
+            format_version: 1,
+            kernel: &self.kernel,
+            module: self.module.as_ref(),
+            insmod: &self.insmod,
+            files: self.files.iter().chain(added).collect(),
+        }
+    }
+
     /// Where the user's own modules are in the guest, in the order of their loads.
     pub(crate) fn insmod_paths(&self) -> Vec<String> {
         self.insmod
@@ -312,7 +331,7 @@ pub(crate) fn prepare(
             is_program: false,
         })
     });
-    let added_to_guest = added.iter().map(in_guest);
+    let added_to_guest = added.iter().map(AddedFile::in_guest);
     let mut files: Vec<GuestFile<'_>> = modules_of_guest.chain(added_to_guest).collect();
     let mut archive = initramfs(&agent, &files).map_err(Failure::setup)?;
     if let Some(config) = boot_config {
@@ -333,7 +352,7 @@ pub(crate) fn prepare(
     let initramfs_with_shell = if shell.is_empty() {
         None
     } else {
-        files.extend(shell.iter().map(in_guest));
+        files.extend(shell.iter().map(AddedFile::in_guest));
         let archive = initramfs(&agent, &files).map_err(Failure::setup)?;
         Some(keep(INITRAMFS_WITH_SHELL, &archive)?)
     };
@@ -344,7 +363,6 @@ pub(crate) fn prepare(
         kernel: kernel.image()?.to_owned(),
         release: kernel.info.release.clone(),
         build: Build {
-            format_version: 1,
             kernel: kernel.info,
             module: modules.map(|modules| modules.info),
             insmod,
@@ -356,14 +374,6 @@ pub(crate) fn prepare(
         initramfs_with_shell,
         needs,
     })
-}
-
-fn in_guest(file: &AddedFile) -> GuestFile<'_> {
-    GuestFile {
-        path: &file.path,
-        content: &file.content,
-        is_program: file.is_program,
-    }
 }
 
 /// Builds the project's modules against a kernel.

@@ -94,11 +94,14 @@ pub(crate) struct MachineBlock {
     pub(crate) memory: Given<String>,
     pub(crate) command_line: Given<Vec<Text>>,
     pub(crate) boot_config: Given<Vec<Text>>,
+    pub(crate) devices: Given<Vec<Text>>,
+    pub(crate) add: Given<Vec<Text>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(crate) struct TraceBlock {
+    pub(crate) since: Given<String>,
     pub(crate) tracer: Given<String>,
     pub(crate) functions: Given<Vec<Text>>,
     pub(crate) not_functions: Given<Vec<Text>>,

@@ -41,7 +41,7 @@
 //! | --- | --- | --- |
 //! | `summary` | one sentence: what holds when the scenario passes | required |
 //! | `clock` | `exact`, `wall` | `exact` |
-//! | `machine` | `name`, `cpus`, `memory`, `command-line`, `boot-config` | `x86_64`, 1, the machine file's, none, none |
+//! | `machine` | `name`, `cpus`, `memory`, `command-line`, `boot-config`, `devices`, `add` | `x86_64`, 1, the machine file's, none |
 //! | `trace` | the tracer, what it is narrowed to, events: see [`Trace`] | function_graph on `deferred_*` |
 //! | `deadline` | guest time the whole plan may take | `60s` |
 //! | `workload`, `until` | the only phase, `main`: see [`Workload`] and [`Until`] | `until: done` |

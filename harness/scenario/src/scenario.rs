@@ -65,6 +65,10 @@ pub struct Machine {
     pub command_line: Vec<String>,
     /// The lines of a boot configuration, `key` or `key = value`.
     pub boot_config: Vec<String>,
+    /// Devices besides the machine file's, as QEMU's `-device` takes them.
+    pub devices: Vec<String>,
+    /// Programs and files of the host that commands find in the guest, as `HOSTFILE` or `HOSTFILE:GUESTPATH`.
+    pub add: Vec<String>,
 }
 
 /// One load of the module with one workload, and its unload; or one boot with the workload in the kernel; or a command.

@@ -19,6 +19,8 @@ use crate::{Bytes, Nanos};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Trace {
+    /// When recording begins.
+    pub since: Since,
     /// `current_tracer`.
     pub tracer: Tracer,
     /// Globs for `set_ftrace_filter`; empty for all functions.
@@ -61,6 +63,18 @@ pub struct Trace {
     pub function_profile: bool,
     /// `stack_tracer_enabled`: the kernel notes the deepest stack.
     pub stack_trace: bool,
+}
+
+/// When recording begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Since {
+    /// With the first phase: the agent arms what is to be recorded.
+    #[default]
+    Phase,
+    /// With the boot, which belongs to the only phase: the kernel arms itself, events by its command line, and the tracer and
+    /// all else by its boot configuration.
+    Boot,
 }
 
 /// A tracer, by the name it has in `available_tracers`.
@@ -231,6 +245,21 @@ impl Trace {
                 .any(|trigger| trigger.split([':', ' ']).any(|word| word == "stacktrace"))
     }
 
+    /// Whether a trigger puts the trace aside: what was recorded up to then is not in the buffer any more.
+    #[must_use]
+    pub fn takes_snapshots(&self) -> bool {
+        let by_event = self.events.iter().flat_map(|choice| &choice.triggers);
+        by_event
+            .chain(&self.function_triggers)
+            .any(|trigger| trigger.split([':', ' ']).any(|word| word == "snapshot"))
+    }
+
+    /// Whether there are records to ask for: neither a latency tracer nor a snapshot leaves all of them in the buffer.
+    #[must_use]
+    pub fn keeps_records(&self) -> bool {
+        !self.tracer.is_latency() && !self.takes_snapshots()
+    }
+
     /// Events that are recorded whatever a scenario says, where it loads the module: the life of the items, and what
     /// the kernel did with timers, work queues, initcalls and modules meanwhile.
     pub const OF_THE_MODULE: [&str; 9] = [
@@ -299,6 +328,24 @@ impl Tracer {
             self,
             Self::Irqsoff | Self::Preemptoff | Self::Preemptirqsoff
         )
+    }
+
+    /// The events that only this tracer records, by itself, besides those of functions.
+    #[must_use]
+    pub const fn own_events(self) -> &'static [&'static str] {
+        match self {
+            Self::Blk => &["ftrace:blktrace"],
+            Self::Mmiotrace => &["ftrace:mmiotrace_rw", "ftrace:mmiotrace_map"],
+            Self::FunctionGraph
+            | Self::Function
+            | Self::Wakeup
+            | Self::WakeupRt
+            | Self::WakeupDl
+            | Self::Irqsoff
+            | Self::Preemptoff
+            | Self::Preemptirqsoff
+            | Self::Nop => &[],
+        }
     }
 
     /// Whether functions can be chosen: it records them, or shows those within a latency.

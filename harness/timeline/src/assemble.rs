@@ -73,7 +73,7 @@ pub struct Reading<'a> {
     pub symbols: &'a Symbols,
     /// What names tasks.
     pub tasks: &'a SavedCmdlines,
-    /// The phase that the boot itself is, if the workload is in the kernel's image.
+    /// The phase that the boot itself is, if the workload is in the kernel's image; or that begins with it.
     pub boot: Option<&'a str>,
     /// What is asked of the records.
     pub queries: &'a [Query],
@@ -150,7 +150,7 @@ pub struct Assembly<'a> {
     in_phase: bool,
     /// The agent's pid: the writer of the first marker.
     agent: Option<i32>,
-    /// The phase that the boot itself is, if the workload is in the kernel's image.
+    /// The phase that the boot itself is, if the workload is in the kernel's image; or that begins with it.
     boot: Option<&'a str>,
     /// The initcall level of a boot.
     level: Option<String>,
@@ -184,7 +184,7 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    /// The same for a boot with the workload in the kernel's image: the phase `name` begins with the first record.
+    /// The same for a boot that belongs to a phase: `name` begins with the first record.
     #[must_use]
     pub fn of_boot(symbols: &'a Symbols, name: &'a str) -> Self {
         Self {

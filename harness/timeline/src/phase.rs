@@ -54,7 +54,8 @@ impl Step {
         match (self, marker) {
             (Self::Begun, Marker::Load) => Some(Self::Loading),
             (Self::Begun, Marker::RoundsBegin) => Some(Self::InRounds),
-            (Self::Begun, Marker::CommandBegin(_)) => Some(Self::Running),
+            // A boot may be of a command, too.
+            (Self::Begun | Self::Booting, Marker::CommandBegin(_)) => Some(Self::Running),
             (Self::Running, Marker::CommandEnd(..)) => Some(Self::Ran),
             // The agent's supervisor: the command is still running.
             (Self::Running, Marker::Finish(FinishCause::Deadline)) => Some(Self::PastDeadline),
@@ -170,7 +171,7 @@ impl PhaseState {
         }
     }
 
-    /// A phase that is a boot; it begins with the first record.
+    /// A phase that is a boot, or begins with it: with the first record.
     pub(crate) fn boot(name: &str, begin: Moment) -> Self {
         Self {
             step: Step::Booting,
@@ -398,9 +399,10 @@ impl PhaseState {
         Ok(())
     }
 
-    /// Whether the phase loads the module, or is a boot.
+    /// Whether the phase loads the module, or is the boot of a kernel with the workload in its image.
     pub(crate) fn has_load(&self) -> bool {
-        self.span.load.is_some() || self.step == Step::Booting || self.span.first_process.is_some()
+        let is_boot = self.step == Step::Booting || self.span.first_process.is_some();
+        self.span.load.is_some() || (is_boot && self.span.command.is_none())
     }
 
     /// Whether the phase runs a command whose end is not in the trace, though the agent saw it.

@@ -43,29 +43,29 @@ pub struct GuestFile<'a> {
 /// # Errors
 /// If a file is too large for the format (4 GiB).
 pub fn initramfs(agent: &[u8], files: &[GuestFile<'_>]) -> Result<Vec<u8>> {
-    let mut archive = Archive {
-        bytes: Vec::new(),
-        inodes: 0,
-    };
+    let mut archive = Archive::default();
     for folder in FOLDERS {
         archive.add(folder, FOLDER, (0, 0), &[])?;
     }
     // The kernel opens it before the agent can mount anything: the agent's last words need it.
     archive.add("dev/console", CHARACTER_DEVICE, (5, 1), &[])?;
     archive.add("init", PROGRAM, (0, 0), agent)?;
-    let mut folders: BTreeSet<&str> = FOLDERS.into();
-    for file in files {
-        let name = file.path.trim_start_matches('/');
-        for (end, _) in name.match_indices('/') {
-            if let Some(folder) = name.get(..end).filter(|folder| folders.insert(*folder)) {
-                archive.add(folder, FOLDER, (0, 0), &[])?;
-            }
-        }
-        let mode = if file.is_program { PROGRAM } else { FILE };
-        archive.add(name, mode, (0, 0), file.content)?;
-    }
-    cpio::newc::trailer(&mut archive.bytes).context("cannot end the initramfs")?;
-    Ok(archive.bytes)
+    archive.add_files(files, FOLDERS.into())?;
+    archive.end()
+}
+
+/// Adds files to an initramfs, as one more archive behind it: the kernel unpacks them one after the other
+/// (`unpack_to_rootfs()`, `init/initramfs.c`, Linux 7.3). Before a boot config, which is the end of it all.
+///
+/// # Errors
+/// As [`initramfs`].
+pub fn add_files(initramfs: &mut Vec<u8>, files: &[GuestFile<'_>]) -> Result<()> {
+    let mut archive = Archive::default();
+    archive.add_files(files, BTreeSet::new())?;
+    // An archive begins at a multiple of four.
+    initramfs.resize(initramfs.len().next_multiple_of(4), 0);
+    initramfs.extend(archive.end()?);
+    Ok(())
 }
 
 /// Adds a boot config to an initramfs; the kernel looks for it if `bootconfig` stands on its command line.
@@ -98,12 +98,37 @@ pub fn add_boot_config(initramfs: &mut Vec<u8>, config: &str) -> Result<()> {
     Ok(())
 }
 
+#[derive(Default)]
 struct Archive {
     bytes: Vec<u8>,
     inodes: u32,
 }
 
 impl Archive {
+    /// Adds files, each after its folders but those that are there.
+    fn add_files<'a>(
+        &mut self,
+        files: &[GuestFile<'a>],
+        mut folders: BTreeSet<&'a str>,
+    ) -> Result<()> {
+        for file in files {
+            let name = file.path.trim_start_matches('/');
+            for (end, _) in name.match_indices('/') {
+                if let Some(folder) = name.get(..end).filter(|folder| folders.insert(*folder)) {
+                    self.add(folder, FOLDER, (0, 0), &[])?;
+                }
+            }
+            let mode = if file.is_program { PROGRAM } else { FILE };
+            self.add(name, mode, (0, 0), file.content)?;
+        }
+        Ok(())
+    }
+
+    fn end(mut self) -> Result<Vec<u8>> {
+        cpio::newc::trailer(&mut self.bytes).context("cannot end the initramfs")?;
+        Ok(self.bytes)
+    }
+
     fn add(&mut self, name: &str, mode: u32, device: (u32, u32), content: &[u8]) -> Result<()> {
         self.inodes += 1;
         let length = u32::try_from(content.len()).with_context(|| {
@@ -209,6 +234,18 @@ mod tests {
             files.push((name, entry.entry().mode(), content));
             rest = entry.finish().expect("its end");
         }
+    }
+
+    #[test]
+    fn files_are_added_as_an_archive_of_their_own() {
+        let mut bytes = initramfs(b"agent", &[]).expect("an archive");
+        let first = bytes.len().next_multiple_of(4);
+        add_files(&mut bytes, &[module("/bin/words", b"words")]).expect("an archive");
+        let names: Vec<String> = files_of(bytes.split_off(first))
+            .into_iter()
+            .map(|(name, ..)| name)
+            .collect();
+        assert_eq!(names, ["bin", "bin/words"]);
     }
 
     #[test]

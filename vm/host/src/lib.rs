@@ -27,7 +27,7 @@ mod trace;
 mod tsc;
 mod vm;
 
-pub use initramfs::{GuestFile, add_boot_config, initramfs};
+pub use initramfs::{GuestFile, add_boot_config, add_files, initramfs};
 pub use intake::{Intake, STREAMED, Sink};
 pub use machine::{ExactClock, Machine, WallClock};
 pub use plan::plan;

@@ -32,10 +32,11 @@ pub(crate) fn trace(scenario: &Scenario) -> Trace {
         events: events(scenario),
         pids: pids(wanted),
         reports: reports(wanted),
-        since: if scenario.is_built_in() {
-            Since::BootInstance
-        } else {
-            Since::Window
+        since: match wanted.since {
+            _ if scenario.is_built_in() => Since::BootInstance,
+            // The instance at a fixed place has no tracers before tracefs is there (`add_tracer()`, `kernel/trace/trace.c`).
+            scenario::Since::Boot => Since::BootTop,
+            scenario::Since::Phase => Since::Window,
         },
         ..Trace::nothing((wanted.buffer.0 / 1024 / cpus).max(1))
     }
@@ -193,11 +194,7 @@ fn reports(wanted: &scenario::Trace) -> Vec<TextFile> {
             reports.push(TextFile::instance(&file));
         }
     }
-    let triggers = wanted.events.iter().flat_map(|choice| &choice.triggers);
-    let takes_snapshots = triggers
-        .chain(&wanted.function_triggers)
-        .any(|trigger| trigger.split([':', ' ']).any(|word| word == "snapshot"));
-    if takes_snapshots {
+    if wanted.takes_snapshots() {
         reports.push(TextFile::instance("snapshot"));
     }
     reports

@@ -22,7 +22,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::{self, Run};
 use crate::exit::{Failure, complain};
-use crate::guest_files::AddedFiles;
+use crate::guest_files::{AddedFile, AddedFiles};
 use crate::output::Output;
 use crate::prepare::{self, Contents, Prepared, ReadyMachine};
 use crate::project::Project;
@@ -58,6 +58,7 @@ pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, F
     prepare::require(&session, &kbuild)?;
     insmod::read(&arguments.insmod, &prepare::MODULES)?;
     let machines = prepare::machines(&project, &scenarios)?;
+    let added = added(&scenarios)?;
     let tree = arguments.kernel.kernel_tree.as_deref();
     let output = Output::create(arguments.out.as_deref(), tree)?;
     let choice = &arguments.kernel;
@@ -89,12 +90,18 @@ pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, F
     let work: Vec<Work<'_>> = scenarios
         .iter()
         .zip(machines.iter().map(Arc::as_ref))
+        .zip(&added)
+        .map(|((scenario, machine), added)| Work {
+            scenario,
+            machine,
+            added,
+        })
         .collect();
     let schedule = Schedule { repeat, jobs };
     let done = schedule::run(
         &work,
         &schedule,
-        |(scenario, _)| company(scenario.clock),
+        |work| company(work.scenario.clock),
         |work, of, first| batch.one(work, of, first),
     );
     batch.progress.finish();
@@ -127,8 +134,26 @@ fn company(clock: Clock) -> Company {
     }
 }
 
-/// A scenario and the machine that it runs on.
-type Work<'a> = (&'a Scenario, &'a ReadyMachine);
+/// A scenario, the machine that it runs on, and what only its guest has.
+struct Work<'a> {
+    scenario: &'a Scenario,
+    machine: &'a ReadyMachine,
+    added: &'a [AddedFile],
+}
+
+/// The files of the host that each scenario wants in its guest: read before anything runs.
+fn added(scenarios: &[Scenario]) -> Result<Vec<Vec<AddedFile>>, Failure> {
+    let of = |scenario: &Scenario| {
+        let mut files = AddedFiles::default();
+        for specification in &scenario.machine.add {
+            files
+                .add(specification)
+                .map_err(|failure| failure.of_scenario(&scenario.name))?;
+        }
+        Ok(files.into_files())
+    };
+    scenarios.iter().map(of).collect()
+}
 
 /// What all runs of an invocation share.
 struct Batch<'a> {
@@ -153,7 +178,11 @@ impl Batch<'_> {
     /// One run; none, which is a result as well, once the user has had enough.
     fn one(
         &self,
-        &(scenario, machine): &Work<'_>,
+        &Work {
+            scenario,
+            machine,
+            added,
+        }: &Work<'_>,
         repetition: Repetition,
         first: Option<&RunResult>,
     ) -> Result<RunResult, Failure> {
@@ -172,6 +201,7 @@ impl Batch<'_> {
             prepared,
             machine,
             scenario,
+            added,
             repetition,
             first,
             sameness: self.sameness,

@@ -12,7 +12,7 @@ use crate::harness::{
 };
 
 /// A scenario, what to replace in it, by what, and the check that must then fail.
-const TWINS: [(&str, &str, &str, &str); 88] = [
+const TWINS: [(&str, &str, &str, &str); 94] = [
     // Lateness within a jiffy would need a timer wheel without buckets.
     (
         "delayed-work/accuracy",
@@ -334,6 +334,18 @@ const TWINS: [(&str, &str, &str, &str); 88] = [
         "duration of deferred_item_body",
     ),
     (
+        "recipes/blk",
+        "count=8",
+        "count=7",
+        "count of ftrace:blktrace where bytes == 4096",
+    ),
+    (
+        "recipes/boot-config",
+        "cat /proc/version",
+        "cat /proc/uptime",
+        "count of kprobes:opens",
+    ),
+    (
         "recipes/events-all",
         "\"sched:sched_process_exec\" }, at-least: 1",
         "\"sched:sched_process_exec\" }, equals: 0",
@@ -426,6 +438,12 @@ const TWINS: [(&str, &str, &str, &str); 88] = [
         "count of vmscan:mm_vmscan_wakeup_kswapd",
     ),
     (
+        "recipes/mmiotrace",
+        "grep -q 0x0004",
+        "grep -q 0x0099",
+        "count of ftrace:mmiotrace_rw where value == 0x74726976",
+    ),
+    (
         "recipes/network",
         "ping -c 1",
         "ping -c 2",
@@ -450,6 +468,12 @@ const TWINS: [(&str, &str, &str, &str); 88] = [
         "kill -USR1",
         "kill -0",
         "count of signal:signal_generate where sig == 10",
+    ),
+    (
+        "recipes/snapshot",
+        "snapshot:1 if",
+        "snapshot:2 if",
+        "output contains \"sched_process_exit: comm=mkdir\"",
     ),
     (
         "recipes/softirq",
@@ -477,6 +501,12 @@ const TWINS: [(&str, &str, &str, &str); 88] = [
         "count of __x64_sys_clock_nanosleep",
     ),
     (
+        "recipes/traceoff",
+        "traceoff:1",
+        "traceoff:2",
+        "count of sched:sched_process_exit where comm == \"touch\"",
+    ),
+    (
         "recipes/traceoff-function",
         "shmem_unlink:traceoff:1",
         "shmem_rmdir:traceoff:1",
@@ -495,6 +525,7 @@ const TWINS: [(&str, &str, &str, &str); 88] = [
         "histogram of sched:sched_waking: { comm = sleep } hitcount",
     ),
     ("recipes/wakeup", "max: 1ms", "max: 1us", "latency"),
+    ("recipes/wakeup-dl", "max: 1ms", "max: 1us", "latency"),
     ("recipes/wakeup-rt", "max: 1ms", "max: 1us", "latency"),
     (
         "recipes/writeback",

@@ -74,6 +74,7 @@ fn trace_cmd_reads_the_same_everywhere(out: &std::path::Path) {
     assert!(compared.functions > 300, "{compared:?}");
     assert!(compared.calls > 20_000, "{compared:?}");
     for event in [
+        "blktrace",
         "context_switch",
         "deferred_item_started",
         "funcgraph_entry",
@@ -81,6 +82,8 @@ fn trace_cmd_reads_the_same_everywhere(out: &std::path::Path) {
         "function",
         "irq_disable",
         "kernel_stack",
+        "mmiotrace_map",
+        "mmiotrace_rw",
         "preempt_disable",
         "print",
         "sched_switch",
@@ -98,6 +101,7 @@ fn trace_cmd_reads_the_same_everywhere(out: &std::path::Path) {
         "preemptoff",
         "preemptirqsoff",
         "wakeup",
+        "wakeup_dl",
         "wakeup_rt",
     ] {
         assert!(

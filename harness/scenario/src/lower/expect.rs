@@ -29,7 +29,7 @@ use crate::{
     IntervalExpectation, ItemEvent, KeyedOccasion, LatencyExpectation, LatenessExpectation,
     LeaksExpectation, Level, LevelExpectation, Load, LoadExpectation, LogExpectation, Nanos,
     Occasion, OrderExpectation, OutputExpectation, Percentile, PercentileBounds, Phase, Point,
-    ProfileExpectation, StackExpectation, StackSizeExpectation, Start, Trace, UnitError,
+    ProfileExpectation, Since, StackExpectation, StackSizeExpectation, Start, Trace, UnitError,
     WindowExpectation,
 };
 
@@ -797,6 +797,7 @@ impl Context<'_> {
     }
 
     fn has_functions(&self, place: Place) -> Result<()> {
+        keeps_records(place, self.trace)?;
         if self.trace.has_functions() {
             return Ok(());
         }
@@ -805,6 +806,7 @@ impl Context<'_> {
     }
 
     fn has_calls(&self, place: Place) -> Result<()> {
+        keeps_records(place, self.trace)?;
         if self.trace.has_calls() {
             return Ok(());
         }
@@ -919,6 +921,15 @@ fn has_items(phase: Located<&Phase>) -> Result<&Phase> {
         .allow("expectations on events and functions, exit, output, log"))
 }
 
+/// Refuses to ask for records where a snapshot may have taken them away.
+fn keeps_records(place: Place, trace: &Trace) -> Result<()> {
+    if !trace.takes_snapshots() {
+        return Ok(());
+    }
+    let message = "a snapshot takes away the records up to it";
+    Err(Mistake::new(place, message).allow("`output` of a command that reads the file `snapshot`"))
+}
+
 /// Refuses an event that a trace does not have.
 pub(super) fn is_recorded(event: &Text, trace: &Trace) -> Result<()> {
     if trace.tracer.is_latency() {
@@ -928,7 +939,11 @@ pub(super) fn is_recorded(event: &Text, trace: &Trace) -> Result<()> {
         );
         return Err(Mistake::new(event.place, message).allow("`latency: { shows: [..] }`"));
     }
+    keeps_records(event.place, trace)?;
+    // The boot configuration may arm more, and a run whose trace has no such event is not judged.
     let is_known = event.value == MARKER_EVENT
+        || trace.since == Since::Boot
+        || trace.tracer.own_events().contains(&event.value.as_str())
         || trace
             .events_recorded()
             .any(|recorded| is_covered(&event.value, recorded));
@@ -937,7 +952,8 @@ pub(super) fn is_recorded(event: &Text, trace: &Trace) -> Result<()> {
         return Ok(());
     }
     let message = format!("event `{}` is not recorded", event.value);
-    let events: Vec<&str> = trace.events_recorded().collect();
+    let own = trace.tracer.own_events().iter().copied();
+    let events: Vec<&str> = trace.events_recorded().chain(own).collect();
     let allowed = match events.as_slice() {
         [] => "the events of `trace.events`, of which there are none".to_owned(),
         events => format!("the events of `trace`: {}", some_of(events)),

@@ -109,6 +109,30 @@ const BOOT_CONFIG: Grammar = Grammar {
     },
 };
 
+/// As QEMU's `-device` takes it; a leading `-` would be an option of its own.
+const DEVICE: Grammar = Grammar {
+    what: "a device of QEMU",
+    longest: 256,
+    allowed: "its name with its properties, such as `virtio-rng-device,bus=virtio-mmio-bus.0`",
+    is_valid: |text| {
+        text.starts_with(|first: char| first.is_ascii_alphanumeric())
+            && text.bytes().all(|byte| byte.is_ascii_graphic())
+    },
+};
+
+/// A file of the host, by a path that means the same wherever the scenario is run from.
+const ADDED: Grammar = Grammar {
+    what: "a file for the guest",
+    longest: 1024,
+    allowed: "`/HOSTFILE` or `/HOSTFILE:/GUESTPATH` of printable ASCII",
+    is_valid: |text| {
+        let mut paths = text.split(':');
+        paths.clone().count() <= 2
+            && paths.all(|path| path.starts_with('/') && path.len() > 1)
+            && text.bytes().all(|byte| byte.is_ascii_graphic())
+    },
+};
+
 /// A script for the guest's shell.
 const COMMAND: Grammar = Grammar {
     what: "a command",
@@ -131,7 +155,7 @@ pub(crate) fn scenario(name: &str, file: ScenarioFile) -> Result<Scenario> {
     let start = Place::START;
     let summary = spelled(&file.summary.required("summary", start)?, &SUMMARY)?;
     let clock = file.clock.read_if_given(clock)?.unwrap_or_default();
-    let machine = machine(file.machine)?;
+    let Guests { machine, added } = machine(file.machine)?;
     let load = file.load.read_if_given(load)?.unwrap_or_default();
     let trace = trace::trace(file.trace, machine.memory, load)?;
     let deadline = file
@@ -155,6 +179,11 @@ pub(crate) fn scenario(name: &str, file: ScenarioFile) -> Result<Scenario> {
     }
     let phases: Vec<Phase> = phases.into_iter().map(|phase| phase.value).collect();
     trace.fits(&phases)?;
+    let has_command = phases.iter().any(|phase| phase.command.is_some());
+    if let Some(place) = added.filter(|_| !has_command) {
+        let message = "no phase runs a command that could use what is added";
+        return Err(Mistake::new(place, message).allow("phases with `command`"));
+    }
     let trace = trace.trace;
     let expect = file.expect.required("expect", start)?;
     has_entries("expect", &expect, 1..=MAX_EXPECTATIONS)?;
@@ -230,9 +259,17 @@ fn clock(text: &Text) -> Result<Clock> {
     )
 }
 
-fn machine(given: Given<MachineBlock>) -> Result<Machine> {
+/// A guest, and what of it has to fit the phases.
+struct Guests {
+    machine: Machine,
+    /// Where files are added.
+    added: Option<Place>,
+}
+
+fn machine(given: Given<MachineBlock>) -> Result<Guests> {
     let block = given.0.map(|block| block.value).unwrap_or_default();
-    Ok(Machine {
+    let added = block.add.place();
+    let machine = Machine {
         name: block
             .name
             .read_if_given(|text| spelled(text, &MACHINE))?
@@ -252,7 +289,22 @@ fn machine(given: Given<MachineBlock>) -> Result<Machine> {
             .boot_config
             .read_if_given(boot_config)?
             .unwrap_or_default(),
-    })
+        devices: block
+            .devices
+            .read_if_given(|list| words("devices", list, &DEVICE))?
+            .unwrap_or_default(),
+        add: block
+            .add
+            .read_if_given(|list| words("add", list, &ADDED))?
+            .unwrap_or_default(),
+    };
+    Ok(Guests { machine, added })
+}
+
+fn words(key: &str, list: &Located<Vec<Text>>, grammar: &Grammar) -> Result<Vec<String>> {
+    has_entries(key, list, 1..=MAX_ENTRIES)?;
+    let word = |text: &Text| spelled(text, grammar);
+    list.value.iter().map(word).collect()
 }
 
 fn command_line(list: &Located<Vec<Text>>) -> Result<Vec<String>> {

@@ -14,7 +14,8 @@ use crate::file::{EventBlock, Given, List, Text, TraceBlock};
 use crate::syntax::{self, Wrong};
 use crate::yaml::Located;
 use crate::{
-    Bytes, Definition, EventChoice, Load, Nanos, Phase, TaskChoice, Trace, TraceClock, Tracer,
+    Bytes, Definition, EventChoice, Load, Nanos, Phase, Since, TaskChoice, Trace, TraceClock,
+    Tracer,
 };
 
 const MIB: u64 = 1 << 20;
@@ -119,6 +120,12 @@ pub(super) struct Lowered {
     tracer: Option<Place>,
     /// Where tasks are chosen whose events are recorded.
     event_pids: Option<Place>,
+    /// Where events are chosen.
+    events: Option<Place>,
+    /// Where functions have triggers.
+    function_triggers: Option<Place>,
+    /// Where it is said when recording begins.
+    since: Option<Place>,
 }
 
 impl Lowered {
@@ -139,6 +146,21 @@ impl Lowered {
                 self.trace.tracer
             );
             return Err(Mistake::new(place, message).allow("phases with `command`"));
+        }
+        let snapshots = self.function_triggers.or(self.events);
+        if let Some(place) = snapshots.filter(|_| has_module)
+            && self.trace.takes_snapshots()
+        {
+            let message = "a snapshot takes away the records up to it, and with them a workload's";
+            return Err(Mistake::new(place, message).allow("phases with `command`"));
+        }
+        if let Some(place) = self.since.filter(|_| has_module || phases.len() > 1)
+            && self.trace.since == Since::Boot
+        {
+            let message = "the boot would belong to no phase";
+            return Err(Mistake::new(place, message).allow(
+                "`command` at the top level; `load: built-in` for a workload that is armed while the kernel boots",
+            ));
         }
         if let Some(place) = self.event_pids.filter(|_| has_module) {
             // Items run in tasks of the kernel's choice, and each of their events is held against the module's record.
@@ -172,17 +194,24 @@ pub(super) fn trace(
         .0
         .as_ref()
         .map_or(Ok(Tracer::default()), tracer)?;
+    let since = block.since.0.as_ref().map_or(Ok(Since::default()), since)?;
+    if since == Since::Boot {
+        refuse_since_boot(&block, tracer)?;
+    }
     let function_profile = flag(&block.function_profile)?;
     fits_tracer(&block, tracer, function_profile)?;
     let (clock_place, tracer_place) = (block.clock.place(), block.tracer.place());
     let event_pids_place = block.event_pids.place().or(block.not_event_pids.place());
+    let (events_place, function_triggers_place) =
+        (block.events.place(), block.function_triggers.place());
+    let since_place = block.since.place();
     let names_functions = block.functions.0.is_some()
         || block.not_functions.0.is_some()
         || block.graph_functions.0.is_some();
     let records_functions = matches!(tracer, Tracer::FunctionGraph | Tracer::Function);
     let functions = match globs("functions", block.functions)? {
         Some(functions) => functions,
-        None if names_functions || !records_functions => Vec::new(),
+        None if names_functions || !records_functions || since == Since::Boot => Vec::new(),
         None => vec![DEFAULT_FUNCTIONS.to_owned()],
     };
     let mut command = None;
@@ -198,6 +227,7 @@ pub(super) fn trace(
     let event_pids = tasks("event-pids", block.event_pids)?;
     let not_event_pids = tasks("not-event-pids", block.not_event_pids)?;
     let trace = Trace {
+        since,
         tracer,
         functions,
         not_functions: globs("not-functions", block.not_functions)?.unwrap_or_default(),
@@ -237,12 +267,16 @@ pub(super) fn trace(
         clock: clock_place,
         tracer: tracer_place,
         event_pids: event_pids_place,
+        events: events_place,
+        function_triggers: function_triggers_place,
+        since: since_place,
     })
 }
 
 /// The keys that are given, by name, with their places.
-fn given_keys(block: &TraceBlock) -> [(&'static str, Option<Place>); 20] {
+fn given_keys(block: &TraceBlock) -> [(&'static str, Option<Place>); 21] {
     [
+        ("since", block.since.place()),
         ("tracer", block.tracer.place()),
         ("functions", block.functions.place()),
         ("not-functions", block.not_functions.place()),
@@ -279,11 +313,38 @@ fn refuse_while_booting(block: &TraceBlock) -> Result<()> {
         let message = format!("`{key}` has no meaning with `load: built-in`");
         return Err(Mistake::new(place, message).allow("events, buffer"));
     }
+    refuse_filters(block, "`system` or `system:event`")
+}
+
+/// Refuses what nothing would arm where the kernel arms itself.
+fn refuse_since_boot(block: &TraceBlock, tracer: Tracer) -> Result<()> {
+    const KEYS: [&str; 3] = ["since", "tracer", "events"];
+    if let Some(place) = block.tracer.place()
+        && (tracer.is_latency() || !tracer.own_events().is_empty())
+    {
+        let message = format!("tracer {tracer} cannot be armed while the kernel boots");
+        return Err(Mistake::new(place, message).allow("function_graph, function, nop"));
+    }
+    let other = given_keys(block)
+        .into_iter()
+        .find_map(|(key, place)| Some((key, place.filter(|_| !KEYS.contains(&key))?)));
+    if let Some((key, place)) = other {
+        let message = format!("`{key}` comes too late for the boot");
+        return Err(Mistake::new(place, message)
+            .allow("tracer, events, buffer; the rest by `machine.boot-config`, below `ftrace.`"));
+    }
+    refuse_filters(
+        block,
+        "`system` or `system:event`; with filters, by `machine.boot-config`, below `ftrace.event.`",
+    )
+}
+
+fn refuse_filters(block: &TraceBlock, allowed: &'static str) -> Result<()> {
     let events = block.events.0.iter().flat_map(|list| &list.value);
     for event in events {
         if let EventBlock::Keys(_) = event.value {
             let message = "filters and triggers come too late for the boot";
-            return Err(Mistake::new(event.place, message).allow("`system` or `system:event`"));
+            return Err(Mistake::new(event.place, message).allow(allowed));
         }
     }
     Ok(())
@@ -324,6 +385,11 @@ fn fits_tracer(block: &TraceBlock, tracer: Tracer, function_profile: bool) -> Re
 fn tracer(text: &Text) -> Result<Tracer> {
     let table = Tracer::ALL.map(|tracer| (tracer.as_str(), tracer));
     one_of(text.place, "tracer", &text.value, &table)
+}
+
+fn since(text: &Text) -> Result<Since> {
+    let table = [("phase", Since::Phase), ("boot", Since::Boot)];
+    one_of(text.place, "since", &text.value, &table)
 }
 
 fn clock(text: &Text) -> Result<TraceClock> {

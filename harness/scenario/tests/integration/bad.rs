@@ -294,7 +294,7 @@ const LINES: [(usize, &str, &str); 168] = [
     (
         1,
         "summary: x\nmachine: { commandline: [a] }",
-        "2:12: unknown key `commandline` (did you mean `command-line`?); allowed: name, cpus, memory, command-line, boot-config",
+        "2:12: unknown key `commandline` (did you mean `command-line`?); allowed: name, cpus, memory, command-line, boot-config, devices, add",
     ),
     (
         1,

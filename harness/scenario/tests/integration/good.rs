@@ -32,8 +32,11 @@ fn smallest_file_gets_every_default() {
             memory: None,
             command_line: Vec::new(),
             boot_config: Vec::new(),
+            devices: Vec::new(),
+            add: Vec::new(),
         },
         trace: Trace {
+            since: Since::Phase,
             tracer: Tracer::FunctionGraph,
             functions: vec!["deferred_*".to_owned()],
             not_functions: Vec::new(),

@@ -30,6 +30,7 @@ fn every_key_of_a_trace_is_read() {
         r#"
 summary: x
 trace:
+  since: phase
   tracer: function_graph
   functions: ["vfs_*"]
   not-functions: ["*lock*"]
@@ -55,7 +56,10 @@ trace:
   sub-buffer: 16KiB
   function-profile: true
   stack-trace: true
-machine: { boot-config: ["ftrace.event.sched.sched_switch.enable", "kernel.foo = a, b"] }
+machine:
+  boot-config: ["ftrace.event.sched.sched_switch.enable", "kernel.foo = a, b"]
+  devices: ["virtio-rng-device,bus=virtio-mmio-bus.0"]
+  add: [/usr/bin/chrt, "/etc/hostname:/etc/name"]
 command: |
   echo hello
   exit 3
@@ -75,6 +79,7 @@ show: [report, { replay: { function: vfs_read } }, replay, { events: { event: "s
         text: text.to_owned(),
     };
     let expected = Trace {
+        since: Since::Phase,
         tracer: Tracer::FunctionGraph,
         functions: strings(&["vfs_*"]),
         not_functions: strings(&["*lock*"]),
@@ -125,6 +130,14 @@ show: [report, { replay: { function: vfs_read } }, replay, { events: { event: "s
             "ftrace.event.sched.sched_switch.enable",
             "kernel.foo = a, b"
         ]
+    );
+    assert_eq!(
+        scenario.machine.devices,
+        ["virtio-rng-device,bus=virtio-mmio-bus.0"]
+    );
+    assert_eq!(
+        scenario.machine.add,
+        ["/usr/bin/chrt", "/etc/hostname:/etc/name"]
     );
     let phase = &scenario.phases[0];
     assert_eq!(phase.command.as_deref(), Some("echo hello\nexit 3\n"));
@@ -265,7 +278,7 @@ const BAD_TRACES: &[(&str, &str)] = &[
     ),
     (
         "tracing: x",
-        "2:10: unknown key `tracing`; allowed: tracer, functions, not-functions, graph-functions, not-graph-functions, graph-depth, threshold, pids, not-pids, event-pids, not-event-pids, events, function-triggers, probes, synthetic, options, clock, buffer, sub-buffer, function-profile, stack-trace",
+        "2:10: unknown key `tracing`; allowed: since, tracer, functions, not-functions, graph-functions, not-graph-functions, graph-depth, threshold, pids, not-pids, event-pids, not-event-pids, events, function-triggers, probes, synthetic, options, clock, buffer, sub-buffer, function-profile, stack-trace",
     ),
 ];
 
@@ -307,6 +320,97 @@ fn what_a_trace_asks_of_the_phases_has_to_be_there() {
     check(
         &built_in("events: [{ event: 'a:b', filter: c == 1 }]"),
         "2:19: filters and triggers come too late for the boot; allowed: `system` or `system:event`",
+    );
+}
+
+#[test]
+fn records_that_a_snapshot_takes_away_are_not_asked_for() {
+    let by_event = "events: [{ event: 'a:b', triggers: ['snapshot:1'] }]";
+    let count = "count: { of: { event: 'a:b' }, equals: 1 }";
+    assert!(good(&with(by_event, EXIT)).trace.takes_snapshots());
+    assert!(
+        !good(&with("events: ['a:snapshot']", EXIT))
+            .trace
+            .takes_snapshots()
+    );
+    check(
+        &with(by_event, count),
+        "4:32: a snapshot takes away the records up to it; allowed: `output` of a command that reads the file `snapshot`",
+    );
+    check(
+        &with(
+            "function-triggers: ['vfs_read:snapshot']",
+            "duration: { of: { function: vfs_read }, max: 1ms }",
+        ),
+        "4:26: a snapshot takes away the records up to it; allowed: `output` of a command that reads the file `snapshot`",
+    );
+    check(
+        "summary: x\ntrace: { function-triggers: ['vfs_read:snapshot'] }\nworkload: { mode: direct, items: 1 }\nexpect: [count: { of: ended, equals: 1 }]\n",
+        "2:29: a snapshot takes away the records up to it, and with them a workload's; allowed: phases with `command`",
+    );
+}
+
+#[test]
+fn what_begins_with_the_boot_is_armed_by_the_kernel_itself() {
+    let scenario = good(&with(
+        "since: boot, tracer: function_graph, events: [initcall]",
+        "count: { of: { event: 'kprobes:mine' }, equals: 1 }",
+    ));
+    assert_eq!(scenario.trace.since, Since::Boot);
+    // Those of the boot configuration, and not the module's.
+    assert_eq!(scenario.trace.functions, [] as [&str; 0]);
+    for (keys, expected) in [
+        (
+            "since: boot, functions: [a]",
+            "2:34: `functions` comes too late for the boot; allowed: tracer, events, buffer; the rest by `machine.boot-config`, below `ftrace.`",
+        ),
+        (
+            "since: boot, tracer: wakeup",
+            "2:31: tracer wakeup cannot be armed while the kernel boots; allowed: function_graph, function, nop",
+        ),
+        (
+            "since: boot, events: [{ event: 'a:b', filter: c == 1 }]",
+            "2:32: filters and triggers come too late for the boot; allowed: `system` or `system:event`; with filters, by `machine.boot-config`, below `ftrace.event.`",
+        ),
+        (
+            "since: never",
+            "2:17: unknown since `never`; allowed: phase, boot",
+        ),
+    ] {
+        check(&with(keys, EXIT), expected);
+    }
+    check(
+        "summary: x\ntrace: { since: boot }\nworkload: { mode: direct, items: 1 }\nexpect: [count: { of: ended, equals: 1 }]\n",
+        "2:17: the boot would belong to no phase; allowed: `command` at the top level; `load: built-in` for a workload that is armed while the kernel boots",
+    );
+}
+
+#[test]
+fn what_is_added_to_a_guest_is_a_path_and_for_commands() {
+    let machine = |keys: &str, what: &str| {
+        format!("summary: x\nmachine: {{ {keys} }}\n{what}\nexpect: [{EXIT}]\n")
+    };
+    check(
+        &machine("add: [chrt]", "command: echo"),
+        "2:18: `chrt` is not a file for the guest; allowed: `/HOSTFILE` or `/HOSTFILE:/GUESTPATH` of printable ASCII, at most 1024 bytes",
+    );
+    check(
+        &machine("add: [/a]", "workload: { mode: direct, items: 1 }"),
+        "2:17: no phase runs a command that could use what is added; allowed: phases with `command`",
+    );
+    check(
+        &machine("devices: ['-drive']", "command: echo"),
+        "2:22: `-drive` is not a device of QEMU; allowed: its name with its properties, such as `virtio-rng-device,bus=virtio-mmio-bus.0`, at most 256 bytes",
+    );
+}
+
+#[test]
+fn events_of_a_tracer_are_known_without_being_named() {
+    let count = "count: { of: { event: 'ftrace:blktrace' }, equals: 1 }";
+    good(&with("tracer: blk", count));
+    check(
+        &with("tracer: mmiotrace", count),
+        "4:32: event `ftrace:blktrace` is not recorded; allowed: the events of `trace`: ftrace:mmiotrace_rw, ftrace:mmiotrace_map",
     );
 }
 

@@ -45,6 +45,28 @@ fn command_has_its_end_and_the_calls_between_its_markers() {
 }
 
 #[test]
+fn command_of_a_boot_has_what_came_before_it() {
+    let timeline = timeline_of(
+        COMMAND,
+        Setting {
+            boot: Some("main"),
+            command: Some(("main", CommandHow::Exited(3))),
+            ..Setting::default()
+        },
+    );
+    check_anomalies(&timeline, &[]);
+    let [phase] = timeline.phases.as_slice() else {
+        panic!("{:?}", timeline.phases);
+    };
+    assert_eq!(
+        (phase.begin.at.0, phase.end.map(|end| end.at.0)),
+        (1000, Some(3100))
+    );
+    assert_eq!(phase.functions[0].spans.len(), 2);
+    assert!(phase.command.is_some());
+}
+
+#[test]
 fn recording_that_is_stopped_within_a_command_is_known_by_the_agents_word() {
     let stopped = COMMAND.split("    3000 0").next().expect("a beginning");
     let timeline = ended(stopped, CommandHow::Signalled(9));
