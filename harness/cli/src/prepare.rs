@@ -43,6 +43,8 @@ const ALL_MODULES: [&str; 3] = [
 pub(crate) struct Prepared {
     /// The image that QEMU boots.
     pub(crate) kernel: PathBuf,
+    /// Where it was built.
+    pub(crate) build_dir: PathBuf,
     /// `uname -r`.
     pub(crate) release: String,
     /// How kernel and module were built.
@@ -361,6 +363,7 @@ pub(crate) fn prepare(
     let system_map = read(&kernel.build_dir.join("System.map"))?;
     Ok(Prepared {
         kernel: kernel.image()?.to_owned(),
+        build_dir: kernel.build_dir.clone(),
         release: kernel.info.release.clone(),
         build: Build {
             kernel: kernel.info,

@@ -592,7 +592,32 @@ fn what_the_kernel_cannot_do_or_refuses_is_named() {
         (
             &["-p", "function", "-l", "vfs_reaad"],
             2,
-            &["vfs_reaad matches no function", "near it are vfs_read"],
+            &[
+                "vfs_reaad matches no function",
+                "its source has no function of this name",
+                "near it are vfs_read",
+            ],
+        ),
+        (
+            &["-p", "function", "-l", "new_sync_read"],
+            2,
+            &[
+                "it is inlined wherever it is called (fs/read_write.c:",
+                "the build has no debug information",
+            ],
+        ),
+        (
+            &["-p", "function", "-l", "btrfs_sync_file"],
+            2,
+            &[
+                "it is not compiled in: fs/btrfs/file.c:",
+                "no part of this build",
+            ],
+        ),
+        (
+            &["-p", "function", "-l", "sched_clock_noinstr"],
+            2,
+            &["it is a function of this kernel, but cannot be traced: notrace, noinstr"],
         ),
         (
             &["-p", "function_graph", "-g", "start_kernel"],

@@ -215,7 +215,12 @@ fn verdict(recorded: &Recorded, folder: &Path, prepared: &Prepared) -> Verdict {
         Ending::NoFunction { file, pattern } => {
             let path = folder.join("trace/available_filter_functions");
             let available = fs::read_to_string(path).unwrap_or_default();
-            let why = nearest::explain(&pattern, &available, &prepared.system_map);
+            let why = nearest::explain(
+                &pattern,
+                &available,
+                &prepared.system_map,
+                &prepared.build_dir,
+            );
             of(
                 exit::USAGE,
                 "no-function",

@@ -2,12 +2,19 @@
 
 //! Why a pattern matches no function that can be traced, and what may have been meant.
 //!
-//! In: the pattern, the guest's `available_filter_functions`, the kernel's `System.map`. Out: a sentence.
-//! Does not read debug information: whether a function that has no symbol was inlined everywhere or not compiled in, is
-//! not known.
+//! In: the pattern, the guest's `available_filter_functions`, the kernel's `System.map`, and the folder of its build. Out: a
+//! sentence. Of a function that has no symbol, it is the build's debug information that says whether it was inlined, or
+//! where there is none, its source and its object files.
 //! Source: `kernel/trace/ftrace.c`, `kernel/trace/trace_events_filter.c` (`filter_parse_regex()`), Linux 7.3.
 
+mod debug_info;
+mod source;
+
 use std::collections::BTreeSet;
+use std::path::Path;
+
+use debug_info::Answer;
+use source::{Built, Definition, Linkage};
 
 /// How many names are suggested.
 const SUGGESTIONS: usize = 5;
@@ -15,14 +22,19 @@ const SUGGESTIONS: usize = 5;
 /// What compilers put behind the name of a function that they have changed.
 const CLONES: [&str; 6] = [".isra.", ".constprop.", ".part.", ".cold", ".llvm.", "$"];
 
-/// Says why `pattern` matches nothing.
-pub(super) fn explain(pattern: &str, available: &str, system_map: &str) -> String {
+/// Says why `pattern` matches nothing in the guest of a kernel that was built in `build_dir`.
+pub(super) fn explain(
+    pattern: &str,
+    available: &str,
+    system_map: &str,
+    build_dir: &Path,
+) -> String {
     let available: Vec<&str> = available
         .lines()
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     let map = Map::parse(system_map);
-    let why = map.why(pattern);
+    let why = map.why(pattern, build_dir);
     let near = nearest(pattern, &available);
     if near.is_empty() {
         why
@@ -72,14 +84,14 @@ impl<'a> Map<'a> {
         map
     }
 
-    fn why(&self, pattern: &str) -> String {
+    fn why(&self, pattern: &str, build_dir: &Path) -> String {
         let matched: Vec<&(u64, &str)> = self
             .functions
             .iter()
             .filter(|(_, name)| matches(pattern, name))
             .collect();
         let Some((_, first)) = matched.first() else {
-            return self.why_absent(pattern);
+            return self.why_absent(pattern, build_dir);
         };
         let in_init = |address: u64| {
             self.init
@@ -100,7 +112,7 @@ impl<'a> Map<'a> {
         }
     }
 
-    fn why_absent(&self, pattern: &str) -> String {
+    fn why_absent(&self, pattern: &str, build_dir: &Path) -> String {
         if self.data.contains(pattern) {
             return "it is data, not a function".to_owned();
         }
@@ -110,10 +122,94 @@ impl<'a> Map<'a> {
         });
         match clone {
             Some((_, name)) => format!("the compiler has made {name} of it"),
-            None => "this kernel has no such function: it is not compiled in, or inlined wherever it is called"
-                .to_owned(),
+            None if is_glob(pattern) => "no function of this kernel has such a name".to_owned(),
+            None => without_symbol(pattern, build_dir),
         }
     }
+}
+
+/// Why a build has no symbol of a function.
+fn without_symbol(name: &str, build_dir: &Path) -> String {
+    let defined = || {
+        let source = source::of_build(build_dir)?;
+        Some(source::definitions(&source, build_dir, name))
+    };
+    match debug_info::look_up(&build_dir.join("vmlinux"), name) {
+        Ok(Answer::Inlined(place)) => {
+            let place = place.map_or(String::new(), |place| format!(" ({place})"));
+            format!("it is inlined wherever it is called{place}, by the build's debug information")
+        }
+        Ok(Answer::Absent) => {
+            let left_out = defined().into_iter().flatten().next();
+            let place = left_out.map_or(String::new(), |Definition { file, line, .. }| {
+                format!(": {file}:{line} has it")
+            });
+            format!("it is not compiled in, by the build's debug information{place}")
+        }
+        Ok(Answer::None) => match defined() {
+            Some(definitions) => by_source(&definitions),
+            None => "this kernel has no such function: it is not compiled in, or inlined wherever it is called; which of \
+                     them, is not known, for the build has neither debug information nor its source"
+                .to_owned(),
+        },
+        Err(error) => format!(
+            "this kernel has no such function: it is not compiled in, or inlined wherever it is called; which of them, is not \
+             known: {error:#}"
+        ),
+    }
+}
+
+/// What the definitions of a function say about its having no symbol, where no debug information can.
+fn by_source(definitions: &[Definition]) -> String {
+    const BY_SOURCE: &str = "by its source, for the build has no debug information";
+    let rank = |definition: &&Definition| match definition.built {
+        Built::Yes => 0,
+        Built::Header => 1,
+        Built::Unknown => 2,
+        Built::No => 3,
+    };
+    let Some(definition) = definitions.iter().min_by_key(rank) else {
+        return "its source has no function of this name".to_owned();
+    };
+    let Definition {
+        file,
+        line,
+        linkage,
+        condition,
+        built,
+    } = definition;
+    let unbuilt = definitions.iter().find(|other| other.built == Built::No);
+    let what = match (built, linkage, condition) {
+        (Built::Yes, Linkage::Exit, _) => {
+            format!("it is __exit ({file}:{line}), which only a module has any use for")
+        }
+        (Built::Yes, Linkage::Static, None) => {
+            format!("it is inlined wherever it is called ({file}:{line})")
+        }
+        (Built::Yes, Linkage::Static, Some(condition)) => format!(
+            "it is inlined wherever it is called, or not compiled in: it is under {condition} ({file}:{line})"
+        ),
+        (Built::Yes, Linkage::Global, Some(condition)) => {
+            format!("it is not compiled in: it is under {condition} ({file}:{line})")
+        }
+        (Built::Yes, Linkage::Global, None) => {
+            format!("it is compiled ({file}:{line}), and the linker has left it out")
+        }
+        (Built::Header, ..) => match unbuilt {
+            Some(other) => format!(
+                "it is not compiled in: {}:{} is no part of this build, and {file}:{line} stands in for it, which is inlined",
+                other.file, other.line
+            ),
+            None => format!("it is inlined wherever it is called ({file}:{line})"),
+        },
+        (Built::No, ..) => {
+            format!("it is not compiled in: {file}:{line} is no part of this build")
+        }
+        (Built::Unknown, ..) => format!(
+            "{file}:{line} has it; whether that is compiled in, is not known, for the build's object files are gone"
+        ),
+    };
+    format!("{what}; {BY_SOURCE}")
 }
 
 fn is_glob(pattern: &str) -> bool {
@@ -187,6 +283,8 @@ mod tests {
 
     #[test]
     fn each_reason_is_told_from_the_others() {
+        // Neither a vmlinux nor a source.
+        let folder = tempfile::tempdir().expect("a folder");
         for (pattern, parts) in [
             (
                 "vfs_reaad",
@@ -197,15 +295,78 @@ mod tests {
             ("sched_clock_noinstr", &["notrace, noinstr"]),
             ("do_thing", &["has made do_thing.isra.0 of it"]),
             ("jiffies", &["data, not a function"]),
-            ("zzzzzzzzzz", &["no such function"]),
+            ("zzzzzzzzzz", &["no such function", "is not known: "]),
+            (
+                "zzzzzzzzz*",
+                &["no function of this kernel has such a name"],
+            ),
         ] {
-            let text = explain(pattern, AVAILABLE, MAP);
+            let text = explain(pattern, AVAILABLE, MAP, folder.path());
             assert!(
                 parts.iter().all(|part| text.contains(part)),
                 "{pattern}: {text}"
             );
         }
-        assert!(!explain("zzzzzzzzzz", AVAILABLE, MAP).contains("near"));
+        let text = explain("zzzzzzzzzz", AVAILABLE, MAP, folder.path());
+        assert!(!text.contains("near"), "{text}");
+    }
+
+    #[test]
+    fn source_tells_inlined_from_left_out() {
+        let definition = |file: &str, linkage, condition: Option<&str>, built| Definition {
+            file: file.to_owned(),
+            line: 7,
+            linkage,
+            condition: condition.map(str::to_owned),
+            built,
+        };
+        let config = Some("#ifdef CONFIG_A");
+        let (global, header) = (Linkage::Global, Built::Header);
+        for (definitions, expected) in [
+            (vec![], "its source has no function of this name"),
+            (
+                vec![definition("a.c", Linkage::Static, None, Built::Yes)],
+                "inlined wherever it is called (a.c:7); by its source",
+            ),
+            (
+                vec![definition("a.c", Linkage::Static, config, Built::Yes)],
+                "or not compiled in: it is under #ifdef CONFIG_A (a.c:7)",
+            ),
+            (
+                vec![definition("a.c", global, config, Built::Yes)],
+                "it is not compiled in: it is under #ifdef CONFIG_A (a.c:7)",
+            ),
+            (
+                vec![definition("a.c", global, None, Built::Yes)],
+                "the linker has left it out",
+            ),
+            (
+                vec![definition("a.c", Linkage::Exit, None, Built::Yes)],
+                "it is __exit",
+            ),
+            (
+                vec![definition("a.h", Linkage::Static, None, header)],
+                "inlined wherever it is called (a.h:7)",
+            ),
+            (
+                vec![
+                    definition("a.c", global, None, Built::No),
+                    definition("a.h", Linkage::Static, config, header),
+                ],
+                "not compiled in: a.c:7 is no part of this build, and a.h:7 stands in for it",
+            ),
+            (
+                vec![definition("a.c", global, None, Built::No)],
+                "not compiled in: a.c:7 is no part of this build",
+            ),
+            (
+                vec![definition("a.c", global, None, Built::Unknown)],
+                "object files are gone",
+            ),
+        ] {
+            let text = by_source(&definitions);
+            assert!(text.contains(expected), "{text}");
+        }
     }
 
     #[test]
