@@ -2,6 +2,7 @@
 
 //! The arguments as they are typed.
 
+pub(crate) mod analysis;
 pub(crate) mod live;
 pub(crate) mod record;
 pub(crate) mod trace;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use self::analysis::Explain;
 use self::trace::Trace;
 
 /// Tests deferred initialisation in the Linux kernel.
@@ -42,6 +44,7 @@ pub(crate) enum Command {
     List(List),
     /// Check scenario files without running them
     Check(Check),
+    Explain(Explain),
     /// Record a trace, or analyse one: of a run, or any trace.dat
     #[command(subcommand)]
     Trace(Trace),

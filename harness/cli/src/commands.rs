@@ -4,6 +4,7 @@
 
 pub(crate) mod check;
 pub(crate) mod doctor;
+pub(crate) mod explain;
 pub(crate) mod kernel;
 pub(crate) mod list;
 pub(crate) mod module;

@@ -19,6 +19,7 @@ mod pipeline;
 mod prepare;
 mod project;
 mod repetitions;
+mod run_folder;
 mod scenarios;
 mod schedule;
 mod show;
@@ -53,6 +54,7 @@ fn dispatch(arguments: Arguments, interrupted: Arc<AtomicBool>) -> Result<u8, Fa
         Command::Check(arguments) => commands::check::run(&arguments),
         Command::Kernel(command) => commands::kernel::run(&command, interrupted),
         Command::Module(command) => commands::module::run(&command, interrupted),
+        Command::Explain(arguments) => commands::explain::run(&arguments),
         Command::Trace(command) => commands::trace::run(&command, interrupted),
         Command::Doctor => commands::doctor::run(interrupted),
         Command::Setup => commands::setup::run(interrupted),

@@ -34,6 +34,10 @@ const EDGES: &[(&str, &[&str])] = &[
         &["deferinit-scenario", "deferinit-timeline"],
     ),
     (
+        "deferinit-analysis",
+        &["deferinit-ftrace", "deferinit-trace"],
+    ),
+    (
         "deferinit-timeline",
         &["deferinit-ftrace", "deferinit-trace"],
     ),
@@ -50,6 +54,7 @@ const PROGRAMS: &[&str] = &["deferinit-agent", "xtask"];
 
 /// The crates that do no I/O and read no clock.
 const PURE: &[&str] = &[
+    "deferinit-analysis",
     "deferinit-check",
     "deferinit-ftrace",
     "deferinit-protocol",

@@ -55,7 +55,7 @@ struct Versioned<'a, T> {
 }
 
 /// Prints a result for programs.
-fn print_json<T: Serialize>(content: &T) -> Result<(), Failure> {
+pub(crate) fn print_json<T: Serialize>(content: &T) -> Result<(), Failure> {
     let versioned = Versioned {
         format_version: 1,
         content,

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Tests of the analysis: on real captures, and on records made by hand with known answers.
+
+mod explain;
+mod made;
