@@ -144,7 +144,7 @@ fn replay(folder: &Path, function: Option<&str>) -> Result<String, Failure> {
             replay.lost(step.record.cpu, None, &mut out);
         }
         replay.record(
-            &step.record,
+            step.record,
             step.following().as_ref(),
             &mut render,
             &mut out,
@@ -162,7 +162,7 @@ fn statistics(folder: &Path) -> Result<String, Failure> {
         if step.follows_loss() {
             statistics.lost(None);
         }
-        statistics.record(&step.record);
+        statistics.record(step.record);
         Ok(ControlFlow::Continue(()))
     })?;
     let symbols = trace.symbols()?;
@@ -191,7 +191,7 @@ fn events(folder: &Path, event: &EventSelection) -> Result<String, Failure> {
     let mut out = Vec::new();
     let mut list = List::new(selection, Some(MOST_RECORDS), &mut out);
     trace.each(&Window::default(), |step| {
-        list.record(&step.record, &mut names)
+        list.record(step.record, &mut names)
             .context("cannot keep a line")
             .map_err(Failure::setup)?;
         Ok(ControlFlow::Continue(()))

@@ -98,9 +98,9 @@ impl Known {
         );
         let tally = trace.each(window, |step| {
             if step.follows_loss() {
-                collector.lost(&step.record);
+                collector.lost(step.record);
             }
-            collector.record(&step.record);
+            collector.record(step.record);
             Ok(ControlFlow::Continue(()))
         })?;
         // The kernel's own count: of what was overwritten before the first record of a CPU, and of what came behind its

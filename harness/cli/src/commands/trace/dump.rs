@@ -88,7 +88,7 @@ pub(crate) fn script(arguments: &Script) -> Result<u8, Failure> {
     let mut lines = to_program(stdin, &fields);
     let mut broken = None;
     let tally = trace.each(&arguments.window, |step| {
-        Ok(match lines.record(&step.record, &mut names) {
+        Ok(match lines.record(step.record, &mut names) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
                 broken = Some(error);
@@ -221,7 +221,7 @@ fn each(
 ) -> Result<Tally, Stopped> {
     let mut broken = None;
     let tally = trace.each(window, |step| {
-        Ok(match write(&step.record) {
+        Ok(match write(step.record) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
                 broken = Some(error);
@@ -247,7 +247,7 @@ fn calls(
         if step.follows_loss() {
             graph.lost(None);
         }
-        graph.record(&step.record);
+        graph.record(step.record);
         Ok(ControlFlow::Continue(()))
     })?;
     let graph = graph.finish(&mut Functions::new(symbols), tasks);

@@ -109,7 +109,7 @@ pub(crate) fn measure(
         .with_context(|| trace.path.display().to_string())
         .map_err(Failure::usage)?;
     let tally = trace.each(window, |step| {
-        pairs.record(&step.record, names);
+        pairs.record(step.record, names);
         Ok(ControlFlow::Continue(()))
     })?;
     let code = trace.outcome(&tally)?;
@@ -194,7 +194,7 @@ fn count(
 ) -> Result<u8, Failure> {
     let mut count = Count::new(selection);
     let tally = trace.each(&arguments.window, |step| {
-        count.record(&step.record, names);
+        count.record(step.record, names);
         Ok(ControlFlow::Continue(()))
     })?;
     let report = count.finish();
@@ -235,7 +235,7 @@ fn list(
     let mut list = List::new(selection, arguments.limit, io::BufWriter::new(io::stdout()));
     let mut printed = Printed::All;
     let tally = trace.each(&arguments.window, |step| {
-        printed = written(list.record(&step.record, names))?;
+        printed = written(list.record(step.record, names))?;
         Ok(if printed == Printed::All && !list.is_full() {
             ControlFlow::Continue(())
         } else {
@@ -277,9 +277,9 @@ fn list_json(
         if left == 0 {
             return Ok(ControlFlow::Break(()));
         }
-        if selection.takes(&step.record, names) {
+        if selection.takes(step.record, names) {
             left = left.saturating_sub(1);
-            printed = written(lines.record(&step.record, names))?;
+            printed = written(lines.record(step.record, names))?;
         }
         Ok(match printed {
             Printed::All => ControlFlow::Continue(()),

@@ -91,7 +91,7 @@ pub(crate) fn graph(arguments: &trace_args::Graph) -> Result<u8, Failure> {
         if step.follows_loss() {
             graph.lost(None);
         }
-        graph.record(&step.record);
+        graph.record(step.record);
         Ok(ControlFlow::Continue(()))
     })?;
     let graph = graph.finish(&mut Functions::new(&symbols), &trace.tasks()?);
@@ -131,7 +131,7 @@ fn statistics(trace: &Trace, window: &Window) -> Result<(Report, u8), Failure> {
         if step.follows_loss() {
             statistics.lost(None);
         }
-        statistics.record(&step.record);
+        statistics.record(step.record);
         Ok(ControlFlow::Continue(()))
     })?;
     let code = trace.outcome(&tally)?;

@@ -52,7 +52,7 @@ fn kernel(trace: &Trace, arguments: &Replay) -> Result<u8, Failure> {
             replay.lost(step.record.cpu, None, out.bytes());
         }
         replay.record(
-            &step.record,
+            step.record,
             step.following().as_ref(),
             &mut render,
             out.bytes(),
@@ -76,7 +76,7 @@ fn local(trace: &Trace, arguments: &Replay) -> Result<u8, Failure> {
         if step.follows_loss() {
             replay.lost(None);
         }
-        replay.record(&step.record, out.bytes());
+        replay.record(step.record, out.bytes());
         is_shown |= out.bytes().len() > before;
         out.go_on()
     })?;

@@ -84,7 +84,7 @@ fn show(
     let mut pace = Pace::default();
     let mut is_over = false;
     let tally = trace.each(&Window::default(), |step| {
-        loading.record(&step.record, step.follows_loss());
+        loading.record(step.record, step.follows_loss());
         if pace.is_due() {
             screen.draw(|frame| state::draw_loading(frame, &title, &loading, palette))?;
             is_over = screen.is_ended() || screen.wants_to_leave()?;
@@ -121,7 +121,7 @@ fn scan(
     let mut pace = Pace::default();
     let mut is_wanted = true;
     trace.each(&Window::default(), |step| {
-        if scan.record(&step.record, step.follows_loss()).is_break() {
+        if scan.record(step.record, step.follows_loss()).is_break() {
             return Ok(ControlFlow::Break(()));
         }
         if pace.is_due() {
