@@ -122,38 +122,9 @@ pub struct Field {
 pub struct Integer {
     /// Small, since the getters of an event are looked at for every record.
     offset: u32,
-    width: Width,
+    /// 1, 2, 4 or 8.
+    bytes: u8,
     signed: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Width {
-    One,
-    Two,
-    Four,
-    Eight,
-}
-
-impl Width {
-    fn bytes(self) -> usize {
-        match self {
-            Self::One => 1,
-            Self::Two => 2,
-            Self::Four => 4,
-            Self::Eight => 8,
-        }
-    }
-
-    /// Bits of a 64-bit word that it leaves unused.
-    #[inline]
-    fn unused(self) -> u32 {
-        match self {
-            Self::One => 56,
-            Self::Two => 48,
-            Self::Four => 32,
-            Self::Eight => 0,
-        }
-    }
 }
 
 /// What one `format` file says.
@@ -173,12 +144,52 @@ pub struct EventFormat {
 /// Where every event keeps its common fields: two bytes, one, one and four.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CommonFields {
-    pub(crate) id: Integer,
-    pub(crate) flags: Integer,
-    pub(crate) preempt_count: Integer,
-    pub(crate) pid: Integer,
+    id: Integer,
+    flags: Integer,
+    preempt_count: Integer,
+    pid: Integer,
     /// Bytes a payload must have at least.
-    pub(crate) end: usize,
+    end: usize,
+    /// Whether they are the first eight bytes in this order, as in `struct trace_entry` (`include/linux/trace_events.h`,
+    /// Linux 7.3).
+    are_first: bool,
+}
+
+/// The common fields of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Common {
+    pub(crate) id: u16,
+    pub(crate) flags: u8,
+    pub(crate) preempt_count: u8,
+    pub(crate) pid: i32,
+}
+
+impl CommonFields {
+    /// `None` when the payload is too short.
+    #[inline]
+    pub(crate) fn read(&self, payload: &[u8]) -> Option<Common> {
+        let first = payload.first_chunk().filter(|_| self.are_first);
+        let [id_low, id_high, flags, preempt_count, pid @ ..] = match first {
+            Some(first) => *first,
+            None => self.gathered(payload)?,
+        };
+        Some(Common {
+            id: u16::from_le_bytes([id_low, id_high]),
+            flags,
+            preempt_count,
+            pid: i32::from_le_bytes(pid),
+        })
+    }
+
+    /// The same eight bytes, from wherever they are.
+    #[cold]
+    fn gathered(&self, payload: &[u8]) -> Option<[u8; 8]> {
+        let [id_low, id_high, ..] = self.id.bits(payload)?.to_le_bytes();
+        let [flags, ..] = self.flags.bits(payload)?.to_le_bytes();
+        let [preempt_count, ..] = self.preempt_count.bits(payload)?.to_le_bytes();
+        let [p0, p1, p2, p3, ..] = self.pid.bits(payload)?.to_le_bytes();
+        Some([id_low, id_high, flags, preempt_count, p0, p1, p2, p3])
+    }
 }
 
 /// A format's place among all: cheaper to find again than by its id.
@@ -204,18 +215,18 @@ impl Integer {
         let field = payload.get(usize::try_from(self.offset).ok()?..)?;
         // One load for all widths, but at the payload's end.
         if let Some(word) = field.first_chunk() {
-            let unused = self.width.unused();
+            let unused = self.unused_bits();
             return Some(
                 u64::from_le_bytes(*word)
                     .wrapping_shl(unused)
                     .wrapping_shr(unused),
             );
         }
-        Some(match self.width {
-            Width::One => u64::from(*field.first()?),
-            Width::Two => u64::from(u16::from_le_bytes(*field.first_chunk()?)),
-            Width::Four => u64::from(u32::from_le_bytes(*field.first_chunk()?)),
-            Width::Eight => return None,
+        Some(match self.bytes {
+            1 => u64::from(*field.first()?),
+            2 => u64::from(u16::from_le_bytes(*field.first_chunk()?)),
+            4 => u64::from(u32::from_le_bytes(*field.first_chunk()?)),
+            _ => return None,
         })
     }
 
@@ -226,7 +237,7 @@ impl Integer {
     #[must_use]
     pub fn extended(self, payload: &[u8]) -> Option<i64> {
         let value = self.bits(payload)?.cast_signed();
-        let unused = self.width.unused();
+        let unused = self.unused_bits();
         Some(if self.signed {
             value.wrapping_shl(unused).wrapping_shr(unused)
         } else {
@@ -236,7 +247,13 @@ impl Integer {
 
     /// One past the last byte it reads.
     pub(crate) fn end(self) -> usize {
-        index(self.offset).saturating_add(self.width.bytes())
+        index(self.offset).saturating_add(usize::from(self.bytes))
+    }
+
+    /// Bits of a 64-bit word that it leaves unused.
+    #[inline]
+    fn unused_bits(self) -> u32 {
+        64_u32.wrapping_sub(8 * u32::from(self.bytes))
     }
 }
 
@@ -262,18 +279,12 @@ impl Field {
             (type_text, name, Array::Trailing) if size > 0 => (type_text, name, Array::Fixed(0)),
             other => other,
         };
-        let width = match size {
-            1 => Some(Width::One),
-            2 => Some(Width::Two),
-            4 => Some(Width::Four),
-            8 => Some(Width::Eight),
-            _ => None,
-        };
-        let width = width.filter(|_| array == Array::No);
-        let integer = width.map(|width| Integer {
+        let bytes = u8::try_from(size).ok();
+        let bytes = bytes.filter(|bytes| matches!(bytes, 1 | 2 | 4 | 8) && array == Array::No);
+        let integer = bytes.map(|bytes| Integer {
             // Beyond the end of every payload if it is beyond 32 bits.
             offset: offset.try_into().unwrap_or(u32::MAX),
-            width,
+            bytes,
             signed,
         });
         Some(Self {
@@ -553,31 +564,26 @@ impl EventFormat {
     }
 
     fn common(&self) -> Result<CommonFields, Error> {
-        let common = |field: &'static str, width| {
+        let common = |field: &'static str, bytes| {
             let integer = self.needed(field)?;
             let missing = || Error::NoField {
                 event: self.full_name(),
                 field,
             };
-            (integer.width == width)
+            (integer.bytes == bytes)
                 .then_some(integer)
                 .ok_or_else(missing)
         };
-        let (id, flags) = (
-            common("common_type", Width::Two)?,
-            common("common_flags", Width::One)?,
-        );
-        let (preempt_count, pid) = (
-            common("common_preempt_count", Width::One)?,
-            common("common_pid", Width::Four)?,
-        );
-        let ends = [id, flags, preempt_count, pid].map(Integer::end);
+        let (id, flags) = (common("common_type", 2)?, common("common_flags", 1)?);
+        let (preempt_count, pid) = (common("common_preempt_count", 1)?, common("common_pid", 4)?);
+        let all = [id, flags, preempt_count, pid];
         Ok(CommonFields {
             id,
             flags,
             preempt_count,
             pid,
-            end: ends.into_iter().max().unwrap_or(0),
+            end: all.map(Integer::end).into_iter().max().unwrap_or(0),
+            are_first: all.map(|integer| integer.offset) == [0, 2, 3, 4],
         })
     }
 }
@@ -666,11 +672,8 @@ impl Formats {
     /// The format of a record, if its payload has all that the format's getters read.
     #[inline]
     pub(crate) fn of_payload(&self, payload: &[u8]) -> Option<FormatIndex> {
-        let common = self.common.as_ref()?;
-        let [low, high, ..] = common.id.bits(payload)?.to_le_bytes();
-        let place = (*self
-            .by_id
-            .get(usize::from(u16::from_le_bytes([low, high])))?)?;
+        let common = self.common.as_ref()?.read(payload)?;
+        let place = (*self.by_id.get(usize::from(common.id))?)?;
         (self.at(place)?.needed_bytes <= payload.len()).then_some(place)
     }
 
@@ -682,11 +685,10 @@ impl Formats {
             bytes,
             needed: self.common.as_ref().map_or(0, |common| common.end),
         };
-        let Some(common) = self.common.as_ref().filter(|common| common.end <= bytes) else {
+        let common = self.common.as_ref();
+        let Some(Common { id, .. }) = common.and_then(|common| common.read(payload)) else {
             return no_common_fields;
         };
-        let [low, high, ..] = common.id.bits(payload).unwrap_or(0).to_le_bytes();
-        let id = u16::from_le_bytes([low, high]);
         match self.by_id(id) {
             None => record::Error::UnknownEvent(id),
             Some(format) => record::Error::Short {
@@ -956,6 +958,28 @@ mod tests {
         assert!(formats.by_id(6).is_none() && formats.by_id(u16::MAX).is_none());
         assert!(formats.by_name("s", "y").is_none());
         assert_eq!(formats.events().len(), 2);
+    }
+
+    #[test]
+    fn common_fields_are_read_wherever_they_are() {
+        let read = |text: &str, payload: &[u8]| {
+            let mut formats = Formats::new();
+            formats.add("s", text).expect("the text is sound");
+            formats.common().and_then(|common| common.read(payload))
+        };
+        let usual = text("x", "7", "");
+        let moved = usual.replace("offset:4;", "offset:12;");
+        let payload = [7, 1, 2, 3, 4, 0, 0, 0, 9, 9, 9, 9, 5, 0, 0, 0x80];
+        let found = |pid| Common {
+            id: 0x107,
+            flags: 2,
+            preempt_count: 3,
+            pid,
+        };
+        assert_eq!(read(&usual, &payload), Some(found(4)));
+        assert_eq!(read(&moved, &payload), Some(found(i32::MIN + 5)));
+        assert_eq!(read(&usual, &payload[..7]), None);
+        assert_eq!(read(&moved, &payload[..15]), None);
     }
 
     #[test]

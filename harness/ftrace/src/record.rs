@@ -206,16 +206,13 @@ impl<'a> Record<'a> {
         timestamp_ns: u64,
         payload: &'a [u8],
     ) -> Option<Self> {
-        let common = formats.common()?;
-        let [flags, ..] = common.flags.bits(payload)?.to_le_bytes();
-        let [preempt_count, ..] = common.preempt_count.bits(payload)?.to_le_bytes();
-        let [pid @ .., _, _, _, _] = common.pid.bits(payload)?.to_le_bytes();
+        let common = formats.common()?.read(payload)?;
         Some(Self {
             timestamp_ns,
             cpu,
-            pid: i32::from_le_bytes(pid),
-            flags,
-            preempt_count,
+            pid: common.pid,
+            flags: common.flags,
+            preempt_count: common.preempt_count,
             event: decode_event(formats.at(format)?, payload)?,
         })
     }
