@@ -3,13 +3,13 @@
 //! Judges a run: first whether it can carry a verdict at all, then what the checks say.
 //!
 //! In: a scenario, the timeline of its run, and whether its times mean something. Out: a [`Judgement`].
-//! The order is fixed: a panic fails; any other ending but a complete one is unresolved; a fault in the kernel's log
-//! fails; a trace that is not whole, contradictions, or another plan's timeline are unresolved; a violation fails;
+//! The order is fixed: a panic and a triple fault fail; any other ending but a complete one is unresolved; a fault in the
+//! kernel's log fails; a guest with too little memory, a trace that is not whole, contradictions, or another plan's timeline are unresolved; a violation fails;
 //! a leak check without a scan, a log check on a part of the log, or expectations of which none was judged are
 //! unresolved; what is left passes.
 
 use deferinit_scenario::{Phase, Scenario, Until};
-use deferinit_timeline::{Ending, FinishCause, FormatVersion, PhaseSpan, Timeline};
+use deferinit_timeline::{Ending, Fault, FinishCause, FormatVersion, PhaseSpan, Timeline};
 
 use crate::checks::{Run, check, set_aside_on_debug_kernel, workload};
 use crate::items::Label;
@@ -44,6 +44,7 @@ pub fn judge(scenario: &Scenario, timeline: &Timeline, judged: Judged) -> Judgem
     let (own, wanted): (Vec<_>, Vec<_>) = (own.collect(), wanted.collect());
     let verdict = of_ending(timeline)
         .or_else(|| of_kernel_log(timeline))
+        .or_else(|| of_memory(timeline))
         .or_else(|| of_evidence(scenario, timeline))
         .unwrap_or_else(|| of_checks(scenario, &own, &wanted));
     let checks = own.into_iter().chain(wanted).collect();
@@ -61,35 +62,77 @@ fn of_ending(timeline: &Timeline) -> Option<Verdict> {
     let reason = match timeline.ending.clone() {
         Ending::Complete => return None,
         Ending::GuestPanic { message } => {
-            let message = format!("kernel: the guest panicked: {message}");
-            let evidence = timeline.splats.clone();
-            return Some(Verdict::Fail(vec![Violation {
-                check: "kernel".to_owned(),
-                message,
-                evidence,
-            }]));
+            // What it panicked of says more than the panic.
+            let cause = faults(timeline).find(|(fault, _)| *fault != Fault::Panic);
+            return Some(of_kernel(
+                timeline,
+                match cause {
+                    Some((fault, line)) => {
+                        format!("the guest panicked after {}: {line}", fault.words())
+                    }
+                    None => format!("the guest panicked: {message}"),
+                },
+            ));
+        }
+        Ending::TripleFault { during } => {
+            let message = format!(
+                "a triple fault during {during}: an exception, and no way to handle it or those that followed"
+            );
+            return Some(of_kernel(timeline, message));
         }
         Ending::GuestDeadline { waiting_for } => Reason::GuestDeadline { waiting_for },
         Ending::HostDeadline { waiting_for } => Reason::HostDeadline { waiting_for },
         Ending::AgentMissing => Reason::AgentMissing,
         Ending::AgentError { message } => Reason::AgentError { message },
+        Ending::GuestReset { during } => Reason::GuestReset { during },
+        Ending::Refused { message } => Reason::Refused { message },
         Ending::QemuDied { status } => Reason::QemuDied { status },
+        Ending::QemuRefused { status } => Reason::QemuRefused { status },
+        Ending::QemuHung { waiting_for } => Reason::QemuHung { waiting_for },
+        Ending::DiskFull { message } => Reason::DiskFull { message },
+        Ending::HostSuspended { message } => Reason::HostSuspended { message },
         Ending::Interrupted => Reason::Interrupted,
         Ending::Truncated { message } => Reason::Truncated { message },
     };
     Some(Verdict::Unresolved(reason))
 }
 
+fn of_kernel(timeline: &Timeline, message: String) -> Verdict {
+    Verdict::Fail(vec![Violation {
+        check: "kernel".to_owned(),
+        message: format!("kernel: {message}"),
+        evidence: timeline.splats.clone(),
+    }])
+}
+
+/// The faults of the kernel's log, with their lines. A task that was killed for its memory is none of the kernel.
+fn faults(timeline: &Timeline) -> impl Iterator<Item = (Fault, &str)> {
+    let lines = timeline.splats.iter().map(String::as_str);
+    lines
+        .map(|line| (Fault::of(line), line))
+        .filter(|(fault, _)| *fault != Fault::OutOfMemory)
+}
+
 /// The verdict that a fault in the kernel's log decides.
 fn of_kernel_log(timeline: &Timeline) -> Option<Verdict> {
-    let first = timeline.splats.first()?;
-    let message = format!("kernel log: {first}");
+    let (fault, first) = faults(timeline).next()?;
+    let message = match fault {
+        Fault::Report => format!("kernel log: {first}"),
+        _ => format!("kernel log: {}: {first}", fault.words()),
+    };
     let evidence = timeline.splats.clone();
     Some(Verdict::Fail(vec![Violation {
         check: "kernel log".to_owned(),
         message,
         evidence,
     }]))
+}
+
+/// The verdict on a guest that ran out of memory.
+fn of_memory(timeline: &Timeline) -> Option<Verdict> {
+    let killed = |line: &&String| Fault::of(line) == Fault::OutOfMemory;
+    let message = timeline.splats.iter().find(killed)?.clone();
+    Some(Verdict::Unresolved(Reason::OutOfMemory { message }))
 }
 
 /// The verdict if the records can't carry one.

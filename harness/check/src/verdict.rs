@@ -161,10 +161,45 @@ pub enum Reason {
         /// The agent's words.
         message: String,
     },
+    /// The guest was reset by itself, and its kernel had not panicked.
+    GuestReset {
+        /// During what.
+        during: String,
+    },
+    /// The guest's kernel refused what the run needs.
+    Refused {
+        /// What, and why.
+        message: String,
+    },
+    /// The guest killed a task for its memory: the machine is too small to tell.
+    OutOfMemory {
+        /// The kernel's words.
+        message: String,
+    },
     /// QEMU ended before the guest powered off.
     QemuDied {
         /// Its exit status or signal.
         status: String,
+    },
+    /// QEMU ended before the guest ran.
+    QemuRefused {
+        /// Its exit status and its words.
+        status: String,
+    },
+    /// QEMU does not answer any more.
+    QemuHung {
+        /// What the host waited for.
+        waiting_for: String,
+    },
+    /// The host had no room for the results.
+    DiskFull {
+        /// Where, and how much is free.
+        message: String,
+    },
+    /// The host slept while the guest ran on its clock.
+    HostSuspended {
+        /// For how long.
+        message: String,
     },
     /// The user interrupted the run.
     Interrupted,
@@ -234,9 +269,29 @@ impl fmt::Display for Reason {
             }
             Self::AgentMissing => write!(f, "the guest ran but its agent never reported"),
             Self::AgentError { message } => write!(f, "the agent failed: {message}"),
+            Self::GuestReset { during } => write!(
+                f,
+                "the guest was reset during {during}, and its kernel had not panicked"
+            ),
+            Self::Refused { message } => write!(f, "the guest's kernel refused: {message}"),
+            Self::OutOfMemory { message } => {
+                write!(f, "the guest had too little memory: {message}")
+            }
             Self::QemuDied { status } => {
                 write!(f, "QEMU ended before the guest powered off: {status}")
             }
+            Self::QemuRefused { status } => write!(f, "QEMU did not start the guest: {status}"),
+            Self::QemuHung { waiting_for } => write!(
+                f,
+                "QEMU does not answer any more; the host waited for {waiting_for}"
+            ),
+            Self::DiskFull { message } => {
+                write!(f, "the disk had no room for the results: {message}")
+            }
+            Self::HostSuspended { message } => write!(
+                f,
+                "the host was suspended {message} while the guest ran on its clock"
+            ),
             Self::Interrupted => write!(f, "the run was interrupted"),
             Self::Truncated { message } => write!(f, "the run's results are cut short: {message}"),
             Self::TraceNotWhole { problems } => {

@@ -340,7 +340,10 @@ fn run_boot(job: &Job<'_>, boot: &Boot<'_>) -> Result<Left> {
     })?;
     let files = trace::Files::read(&folder.join("trace"))?;
     let decoded = trace::decode(prepared, &outcome, &files)?;
-    let timeline = timeline(scenario, &outcome, &files, &decoded, boot.phase());
+    let mut timeline = timeline(scenario, &outcome, &files, &decoded, boot.phase());
+    timeline.ending = timeline
+        .ending
+        .with_place_of_hang(&outcome.stacks, &timeline.phases);
     if let Some(trace_dat) = &decoded.trace_dat {
         write(&trace_dat_of(folder), trace_dat)?;
     }
@@ -471,14 +474,21 @@ fn ending(ending: &deferinit_host::Ending, damage: Option<&str>) -> Ending {
         Host::GuestPanic { message } => Ending::GuestPanic { message },
         Host::HostDeadline { waiting_for } => Ending::HostDeadline { waiting_for },
         Host::AgentMissing => Ending::AgentMissing,
-        Host::AgentError { message } | Host::Refused { message } => Ending::AgentError { message },
+        Host::AgentError { message } => Ending::AgentError { message },
+        Host::Refused { message } => Ending::Refused { message },
         Host::Unsupported { what, option } => Ending::AgentError {
             message: unsupported(&what, option.as_deref()),
         },
         Host::NoFunction { file, pattern } => Ending::AgentError {
             message: format!("{pattern:?} matches no function (in {file})"),
         },
+        Host::TripleFault { during } => Ending::TripleFault { during },
+        Host::GuestReset { during } => Ending::GuestReset { during },
         Host::QemuDied { status } => Ending::QemuDied { status },
+        Host::QemuRefused { status } => Ending::QemuRefused { status },
+        Host::QemuHung { waiting_for } => Ending::QemuHung { waiting_for },
+        Host::DiskFull { message } => Ending::DiskFull { message },
+        Host::HostSuspended { message } => Ending::HostSuspended { message },
         Host::Interrupted | Host::Stopped => Ending::Interrupted,
         Host::Truncated { message } => Ending::Truncated { message },
     }

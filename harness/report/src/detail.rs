@@ -151,7 +151,14 @@ fn several(reason: &Reason) -> &[String] {
         | Reason::HostDeadline { .. }
         | Reason::AgentMissing
         | Reason::AgentError { .. }
+        | Reason::GuestReset { .. }
+        | Reason::Refused { .. }
+        | Reason::OutOfMemory { .. }
         | Reason::QemuDied { .. }
+        | Reason::QemuRefused { .. }
+        | Reason::QemuHung { .. }
+        | Reason::DiskFull { .. }
+        | Reason::HostSuspended { .. }
         | Reason::Interrupted
         | Reason::Truncated { .. }
         | Reason::OtherPlan { .. }

@@ -40,6 +40,7 @@ mod query;
 mod record;
 mod reports;
 mod splats;
+mod stacks;
 mod time;
 
 pub use assemble::{Assembly, MAX_PHASES, Reading, Run, build, build_without_records};
@@ -61,5 +62,5 @@ pub use reports::{
     DeepestStack, Histogram, HistogramEntry, LatencyReport, LongestLatency, ProfiledFunction,
     Reports, keeps_longest_only,
 };
-pub use splats::find_splats;
+pub use splats::{Fault, find_splats};
 pub use time::TraceNanos;

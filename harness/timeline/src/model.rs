@@ -9,6 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::stacks::place_of_hang;
 use crate::{Answer, Integrity, Reports, TraceNanos};
 
 /// Highest number of items one workload may have; ids are below it.
@@ -120,10 +121,45 @@ pub enum Ending {
         /// The agent's words.
         message: String,
     },
+    /// An exception in the guest's kernel, and no way to handle it or those that followed.
+    TripleFault {
+        /// During what.
+        during: String,
+    },
+    /// The guest was reset by itself, and its kernel had not panicked.
+    GuestReset {
+        /// During what.
+        during: String,
+    },
+    /// The guest's kernel refused what the run needs: a module, a setting.
+    Refused {
+        /// What, and why.
+        message: String,
+    },
     /// QEMU ended before the guest powered off.
     QemuDied {
         /// Its exit status or signal.
         status: String,
+    },
+    /// QEMU ended before the guest ran.
+    QemuRefused {
+        /// Its exit status and its words.
+        status: String,
+    },
+    /// QEMU does not answer any more.
+    QemuHung {
+        /// What the host waited for.
+        waiting_for: String,
+    },
+    /// The host had no room for the results.
+    DiskFull {
+        /// Where, and how much is free.
+        message: String,
+    },
+    /// The host slept while the guest ran on its clock.
+    HostSuspended {
+        /// For how long.
+        message: String,
     },
     /// The user interrupted the run.
     Interrupted,
@@ -132,6 +168,26 @@ pub enum Ending {
         /// What is missing.
         message: String,
     },
+}
+
+impl Ending {
+    /// The same, with where the guest hangs if it does: `stacks` are those of its tasks.
+    #[must_use]
+    pub fn with_place_of_hang(self, stacks: &str, phases: &[PhaseSpan]) -> Self {
+        let with_place = |waiting_for: String| match place_of_hang(stacks, phases) {
+            Some(place) => format!("{waiting_for}; {place}"),
+            None => waiting_for,
+        };
+        match self {
+            Self::GuestDeadline { waiting_for } => Self::GuestDeadline {
+                waiting_for: with_place(waiting_for),
+            },
+            Self::HostDeadline { waiting_for } => Self::HostDeadline {
+                waiting_for: with_place(waiting_for),
+            },
+            other => other,
+        }
+    }
 }
 
 /// One recorded moment, with the record that shows it.

@@ -12,7 +12,7 @@ use crate::log::message;
 
 /// How the first line of a fault begins, after the prefixes of printk and of the subsystem. A `WARN()` prints its own
 /// message first: where that names the fault better than the place of the warning, it stands here too.
-const FAULTS: [&str; 20] = [
+const FAULTS: [&str; 22] = [
     "BUG ",
     "BUG: ",
     "INFO: rcu",
@@ -20,7 +20,9 @@ const FAULTS: [&str; 20] = [
     "INFO: trying to register non-static key",
     "KASAN: ",
     "Kernel panic - not syncing",
+    "Memory cgroup out of memory: Killed ",
     "Oops: ",
+    "Out of memory: Killed ",
     "PANIC: double fault",
     "UBSAN: ",
     "Unable to handle kernel ",
@@ -38,6 +40,87 @@ const FAULTS: [&str; 20] = [
 /// What only the first line of a fault has in it: a debug object's, whose other lines are none, and a hard lockup's,
 /// which begins with its CPU.
 const PARTS: [&str; 2] = [" (active state ", "Watchdog detected hard LOCKUP on cpu "];
+
+/// What a fault is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The kernel stopped for good.
+    Panic,
+    /// An exception in the kernel.
+    Oops,
+    /// `BUG()`.
+    Bug,
+    /// `WARN()`, and what lockdep says.
+    Warning,
+    /// A CPU let no grace period end.
+    RcuStall,
+    /// A CPU did not schedule.
+    SoftLockup,
+    /// A CPU took no interrupts.
+    HardLockup,
+    /// A pool of workers did not get on.
+    WorkqueueStall,
+    /// A task slept for long, and no signal could wake it.
+    HungTask,
+    /// A task was killed for its memory: the kernel did what it should, on a machine that is too small.
+    OutOfMemory,
+    /// Anything else: a sanitizer's report, a corruption.
+    Report,
+}
+
+/// How the body of each kind begins, the more specific first.
+const KINDS: [(&str, Fault); 18] = [
+    ("Kernel panic - not syncing", Fault::Panic),
+    ("BUG: workqueue lockup", Fault::WorkqueueStall),
+    ("BUG: soft lockup", Fault::SoftLockup),
+    ("INFO: rcu", Fault::RcuStall),
+    ("INFO: task ", Fault::HungTask),
+    ("kernel BUG at ", Fault::Bug),
+    ("BUG: kernel NULL pointer dereference", Fault::Oops),
+    ("BUG: unable to handle", Fault::Oops),
+    ("Unable to handle kernel ", Fault::Oops),
+    ("Oops: ", Fault::Oops),
+    ("general protection fault", Fault::Oops),
+    ("divide error: ", Fault::Oops),
+    ("invalid opcode: ", Fault::Oops),
+    ("PANIC: double fault", Fault::Oops),
+    ("WARNING: ", Fault::Warning),
+    ("[ BUG: ", Fault::Warning),
+    ("Out of memory: Killed ", Fault::OutOfMemory),
+    ("Memory cgroup out of memory: Killed ", Fault::OutOfMemory),
+];
+
+impl Fault {
+    /// What a line that [`find_splats`] has found reports.
+    #[must_use]
+    pub fn of(splat: &str) -> Self {
+        if splat.contains("Watchdog detected hard LOCKUP on cpu ") {
+            return Self::HardLockup;
+        }
+        let body = without_subsystem(splat);
+        let begins = |start: &str| splat.starts_with(start) || body.starts_with(start);
+        let kind = KINDS.iter().find(|(start, _)| begins(start));
+        kind.map_or(Self::Report, |(_, kind)| *kind)
+    }
+
+    /// The words for it in reports.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Panic => "a panic",
+            Self::Oops => "an oops",
+            Self::Bug => "a BUG",
+            Self::Warning => "a warning",
+            Self::RcuStall => "an RCU stall",
+            Self::SoftLockup => "a soft lockup",
+            Self::HardLockup => "a hard lockup",
+            Self::WorkqueueStall => "a stalled workqueue",
+            Self::HungTask => "a hung task",
+            Self::OutOfMemory => "a task killed for its memory",
+            Self::Report => "a fault",
+        }
+    }
+}
 
 /// The first lines of all faults in a kernel log, in their order.
 #[must_use]
@@ -71,7 +154,56 @@ fn without_subsystem(message: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::find_splats;
+    use super::{Fault, find_splats};
+
+    #[test]
+    fn a_fault_is_named_by_its_first_line() {
+        for (line, fault) in [
+            ("Kernel panic - not syncing: Fatal exception", Fault::Panic),
+            (
+                "BUG: kernel NULL pointer dereference, address: 0000000000000008",
+                Fault::Oops,
+            ),
+            ("Oops: int3: 0000 [#1] SMP", Fault::Oops),
+            ("kernel BUG at mm/slub.c:1!", Fault::Bug),
+            (
+                "WARNING: kernel/workqueue.c:1790 at __queue_work+0x1, CPU#0: init/1",
+                Fault::Warning,
+            ),
+            (
+                "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+                Fault::RcuStall,
+            ),
+            (
+                "watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [kworker/0:1:8]",
+                Fault::SoftLockup,
+            ),
+            (
+                "watchdog: CPU0: Watchdog detected hard LOCKUP on cpu 0",
+                Fault::HardLockup,
+            ),
+            (
+                "BUG: workqueue lockup - pool cpus=0 node=0 flags=0x0 nice=0 stuck for 31s!",
+                Fault::WorkqueueStall,
+            ),
+            (
+                "INFO: task kworker/0:1:8 blocked for more than 120 seconds.",
+                Fault::HungTask,
+            ),
+            (
+                "Out of memory: Killed process 60 (sh) total-vm:1kB",
+                Fault::OutOfMemory,
+            ),
+            ("BUG: KASAN: slab-use-after-free in f", Fault::Report),
+            (
+                "list_add corruption. next->prev should be prev",
+                Fault::Report,
+            ),
+        ] {
+            assert_eq!(find_splats(line), [line]);
+            assert_eq!(Fault::of(line), fault, "{line}");
+        }
+    }
 
     #[test]
     fn faults_are_found_under_every_prefix() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What else is sent after the window: the kernel log, and leaked memory.
+//! What else is sent after the window: the kernel log, the stacks of a guest that hangs, and leaked memory.
 
 use std::fs;
 use std::thread;
@@ -23,6 +23,34 @@ const LEAK_AGE: Duration = Duration::from_secs(6);
 pub(crate) fn send_kernel_log(results: &mut Results) -> Result<()> {
     let log = read_kernel_log().context("cannot read the kernel log")?;
     results.send_bytes(FileKind::Dmesg, &log)
+}
+
+/// Sends the stacks of all tasks, for which the kernel's only place is its log; so this comes after the log.
+pub(crate) fn send_stacks(results: &mut Results) -> Result<()> {
+    /// How the kernel begins (`sysrq_showstate_op`, `drivers/tty/sysrq.c`, Linux 7.3).
+    const BEGIN: &[u8] = b"sysrq: Show State";
+
+    fs::write("/proc/sysrq-trigger", "t").context("cannot ask for the stacks of all tasks")?;
+    let log = read_kernel_log().context("cannot read the stacks of all tasks")?;
+    let begin = log
+        .windows(BEGIN.len())
+        .rposition(|window| window == BEGIN)
+        .unwrap_or(0);
+    results.send_bytes(FileKind::Stacks, log.get(begin..).unwrap_or_default())
+}
+
+/// The lines of the kernel log from a length on, without what is before their messages; what the kernel said of a module
+/// that it refused.
+pub(crate) fn last_words(before: usize) -> Vec<String> {
+    let log = read_kernel_log().unwrap_or_default();
+    let new = String::from_utf8_lossy(log.get(before..).unwrap_or_default()).into_owned();
+    let message = |line: &str| line.split_once("] ").map(|(_, message)| message.to_owned());
+    new.lines().filter_map(message).collect()
+}
+
+/// How long the kernel log is by now.
+pub(crate) fn log_length() -> usize {
+    read_kernel_log().map_or(0, |log| log.len())
 }
 
 fn read_kernel_log() -> nix::Result<Vec<u8>> {

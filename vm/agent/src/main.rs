@@ -28,7 +28,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use deferinit_protocol::{EVENTS_MODULE_PATH, FileKind, Message, PhaseEnd, Plan, Since};
 
 use crate::commands::Held;
@@ -144,6 +144,9 @@ fn run_plan(results: &mut Results, host: &mut Host) -> Result<()> {
     let functions = phases::matched_functions(&instance.filter_file(), is_there)?;
     results.send_bytes(FileKind::Functions, &functions)?;
     files::send_kernel_log(results)?;
+    if matches!(end, PhaseEnd::Deadline { .. }) {
+        files::send_stacks(results)?;
+    }
     // A module that is stuck cannot be searched for leaks: its objects are still in use.
     if plan.leak_scan && !is_stuck {
         files::send_leaks(results)?;
@@ -153,12 +156,12 @@ fn run_plan(results: &mut Results, host: &mut Host) -> Result<()> {
 
 /// Loads a module that stays. One that owns trace events empties the trace when it is unloaded.
 fn load(path: &str) -> Result<()> {
+    let before = files::log_length();
     let returned = phases::load_module(path, "")?;
-    ensure!(
-        returned == 0,
-        "the kernel refused {path} with errno {}",
-        -returned
-    );
+    if returned != 0 {
+        let log = files::last_words(before);
+        return Err(refusal::of_module(path, -returned, &log).into());
+    }
     Ok(())
 }
 

@@ -2,12 +2,15 @@
 
 //! Why the kernel does not do what the plan asks for, and which of its options would make it.
 //!
-//! In: the name of a tracer or file that is missing. Out: the last message of a run that cannot be.
-//! Source: `kernel/trace/Kconfig` and the files named below, Linux 7.3.
+//! In: the name of a tracer or file that is missing, or of a module that is refused. Out: the last message of a run that
+//! cannot be.
+//! Source: `kernel/trace/Kconfig`, `kernel/module/main.c` and the files named below, Linux 7.3.
 
 use std::fmt;
+use std::path::Path;
 
 use deferinit_protocol::{Message, Scope};
+use nix::errno::Errno;
 
 /// An error that is no fault of the agent's.
 #[derive(Debug)]
@@ -59,6 +62,36 @@ pub(crate) fn last_message(error: &anyhow::Error) -> Message {
             message: format!("{error:#}"),
         },
     }
+}
+
+/// A module that the kernel does not load: what its error means, and what the kernel log says of it.
+pub(crate) fn of_module(path: &str, errno: i32, log: &[String]) -> Refusal {
+    let errno = Errno::from_raw(errno);
+    let meaning = match errno {
+        Errno::ENOENT => "it uses a symbol that neither the kernel nor a module before it exports",
+        Errno::ENOEXEC => {
+            "it is no module, or was built for another kernel (its vermagic or its layout)"
+        }
+        Errno::EINVAL => "a parameter is not valid, or it uses a symbol that it may not",
+        Errno::EKEYREJECTED => {
+            "this kernel takes signed modules only, and the signature is not valid"
+        }
+        Errno::ENOKEY => "this kernel takes signed modules only, and has no key for the signature",
+        Errno::EBADMSG => "its signature cannot be read",
+        Errno::EEXIST => "a module of this name is there already",
+        Errno::ENOMEM => "there is not enough memory",
+        Errno::EPERM => "this kernel loads no modules any more, or is locked down",
+        _ => "its own init has failed, or a notifier of the kernel",
+    };
+    let file = Path::new(path).file_stem().unwrap_or_default();
+    // In a message of the kernel's, a name has no hyphens.
+    let name = file.to_string_lossy().replace('-', "_");
+    let about = |line: &&String| line.replace('-', "_").contains(&name);
+    let said = log.iter().filter(about).map(|line| format!("; {line}"));
+    let said: String = said.take(3).collect();
+    Refusal::Refused(format!(
+        "the module {path} is not loaded ({errno:?}): {meaning}{said}"
+    ))
 }
 
 /// A tracer that is not among those `available`.
@@ -127,6 +160,29 @@ mod tests {
             mistake,
             "there is no tracer \"functions\"; this kernel has function, nop"
         );
+    }
+
+    #[test]
+    fn a_module_that_is_refused_comes_with_its_meaning_and_the_kernels_words() {
+        let log = [
+            "x: loading".to_owned(),
+            "my_mod: Unknown symbol gone (err -2)".to_owned(),
+        ];
+        assert_eq!(
+            of_module("/modules/my-mod.ko", 2, &log).to_string(),
+            "the module /modules/my-mod.ko is not loaded (ENOENT): it uses a symbol that neither the kernel nor a \
+             module before it exports; my_mod: Unknown symbol gone (err -2)"
+        );
+        let words = |errno| of_module("a.ko", errno, &log).to_string();
+        for (errno, part) in [
+            (8, "another kernel (its vermagic"),
+            (22, "a parameter is not valid"),
+            (129, "the signature is not valid"),
+            (126, "no key for the signature"),
+            (5, "its own init"),
+        ] {
+            assert!(words(errno).contains(part), "{}", words(errno));
+        }
     }
 
     #[test]

@@ -31,6 +31,18 @@ pub(crate) const KERNEL_FD: i32 = FIRST_FD + 3;
 /// The descriptor at which QEMU finds the initramfs.
 pub(crate) const INITRAMFS_FD: i32 = FIRST_FD + 4;
 
+/// QEMU's own notes on the guest's CPUs, in the `vm` folder.
+pub(crate) const CPU_LOG: &str = "cpu.log";
+
+/// What makes a hang speak: an interrupt that cannot be masked is a panic, and a panic shows the stacks of every task
+/// and CPU (`arch/x86/kernel/nmi.c`, `lib/sys_info.c`, Linux 7.3). A microvm has no port that says where the interrupt is
+/// from, so the kernel takes it for a fault of the bus; what it does then can be set only when programs begin to run.
+const SPEAK: [&str; 3] = [
+    "unknown_nmi_panic",
+    "sysctl.kernel.panic_on_unrecovered_nmi=1",
+    "panic_sys_info=tasks,all_bt",
+];
+
 /// The console log, in the `vm` folder.
 pub(crate) const CONSOLE_LOG: &str = "console.log";
 
@@ -95,6 +107,11 @@ fn base() -> Vec<String> {
         "-no-reboot",
         "-action",
         "panic=none",
+        // A triple fault is a reset like any other, but for this note.
+        "-d",
+        "cpu_reset",
+        "-D",
+        CPU_LOG,
         "-S",
     ];
     arguments.map(str::to_owned).to_vec()
@@ -228,6 +245,7 @@ fn command_line(of: &Arguments<'_>) -> String {
             format!("trace_instance={INSTANCE}@{address:#x}:{bytes},{events}")
         });
     }
+    parameters.extend(SPEAK.map(str::to_owned));
     parameters.extend_from_slice(of.extra_command_line);
     parameters.join(" ")
 }

@@ -22,10 +22,10 @@ use crate::results::{Received, is_of_guest, write_file};
 pub const STREAMED: &str = "streamed";
 
 /// No kernel has as many events, and other files are few.
-const MAX_FILES: usize = 50_000;
+pub(crate) const MAX_FILES: usize = 50_000;
 
 /// No run says as much besides its trace.
-const MAX_MESSAGES: usize = 100_000;
+pub(crate) const MAX_MESSAGES: usize = 100_000;
 
 /// Is shown each frame that is taken. It breaks when it wants no more, and is still shown the next ones.
 pub type Sink<'a> = dyn FnMut(&Message, &[u8]) -> ControlFlow<()> + Send + 'a;

@@ -14,6 +14,8 @@
 
 mod argv;
 mod confinement;
+mod hang;
+mod hardship;
 mod initramfs;
 mod intake;
 mod machine;

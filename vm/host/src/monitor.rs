@@ -2,15 +2,15 @@
 
 //! QEMU's monitor: lets the guest run, and listens.
 //!
-//! Nothing is sent once the guest runs: the monitor's thread and the guest's would meet at a
-//! different instruction each time. Every line from QEMU is logged.
+//! Nothing is sent once the guest runs, but to a guest whose run is over: the monitor's thread and the guest's would
+//! meet at a different instruction each time. Every line from QEMU is logged.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use qapi::{Qmp, Stream, qmp};
@@ -23,6 +23,37 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) enum Event {
     /// The guest's kernel panicked.
     Panicked,
+    /// The guest's CPU was reset.
+    Reset,
+    /// It has answered what it was told.
+    Answered,
+}
+
+/// The connection to a QEMU whose guest runs.
+pub(crate) struct Ear {
+    /// What QEMU says; closed when QEMU closes the socket, that is when it exits.
+    pub(crate) events: Receiver<Event>,
+    socket: UnixStream,
+}
+
+impl Ear {
+    /// Gives every CPU of the guest an interrupt that it cannot mask. Whether QEMU has answered in time: one that is
+    /// stopped or stuck does not.
+    pub(crate) fn inject_nmi(&self, answer_within: Duration) -> bool {
+        // A QEMU that takes no word does not answer either.
+        drop((&self.socket).write_all(b"{\"execute\":\"inject-nmi\"}\n"));
+        let deadline = Instant::now() + answer_within;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.events.recv_timeout(left) {
+                Ok(Event::Answered) => return true,
+                Ok(Event::Panicked | Event::Reset) => {}
+                // One that is gone is not stuck.
+                Err(RecvTimeoutError::Disconnected) => return true,
+                Err(RecvTimeoutError::Timeout) => return false,
+            }
+        }
+    }
 }
 
 /// The connection, before the guest runs.
@@ -38,9 +69,7 @@ impl Monitor {
     }
 
     /// Negotiates, lets the guest run, and returns what is heard from then on.
-    ///
-    /// The channel is closed when QEMU closes the socket, that is when it exits.
-    pub(crate) fn let_run(self) -> Result<Receiver<Event>> {
+    pub(crate) fn let_run(self) -> Result<Ear> {
         let Self { socket, log } = self;
         socket
             .set_read_timeout(Some(ANSWER_DEADLINE))
@@ -68,6 +97,9 @@ impl Monitor {
         listening
             .set_read_timeout(None)
             .context("cannot lift the deadline")?;
+        listening
+            .set_write_timeout(Some(ANSWER_DEADLINE))
+            .context("cannot set a deadline")?;
 
         let (sender, receiver) = channel();
         thread::Builder::new()
@@ -77,7 +109,10 @@ impl Monitor {
                 listen(reader, log, |event| sender.send(event).unwrap_or_default());
             })
             .context("cannot start the thread that listens to the monitor")?;
-        Ok(receiver)
+        Ok(Ear {
+            events: receiver,
+            socket: listening,
+        })
     }
 }
 
@@ -97,7 +132,11 @@ fn listen(reader: impl BufRead, mut log: File, mut heard: impl FnMut(Event)) {
 fn parse(line: &str) -> Option<Event> {
     match serde_json::from_str(line).ok()? {
         qmp::QmpMessageAny::Event(qmp::Event::GUEST_PANICKED { .. }) => Some(Event::Panicked),
-        qmp::QmpMessageAny::Event(_) | qmp::QmpMessageAny::Response(_) => None,
+        qmp::QmpMessageAny::Event(qmp::Event::SHUTDOWN { data, .. }) => {
+            (data.reason == qmp::ShutdownCause::guest_reset).then_some(Event::Reset)
+        }
+        qmp::QmpMessageAny::Response(_) => Some(Event::Answered),
+        qmp::QmpMessageAny::Event(_) => None,
     }
 }
 
@@ -106,11 +145,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_heard_and_nothing_else() {
+    fn a_panic_a_reset_and_an_answer_are_heard_and_nothing_else() {
         let panic = r#"{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "GUEST_PANICKED", "data": {"action": "pause"}}"#;
         assert_eq!(parse(panic), Some(Event::Panicked));
         let shutdown = r#"{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-shutdown"}}"#;
         assert_eq!(parse(shutdown), None);
+        let reset = shutdown.replace("guest-shutdown", "guest-reset");
+        assert_eq!(parse(&reset), Some(Event::Reset));
+        assert_eq!(parse(r#"{"return": {}}"#), Some(Event::Answered));
         assert_eq!(parse("no json"), None);
         assert_eq!(parse(r#"{"event": "FROM_THE_FUTURE"}"#), None);
     }

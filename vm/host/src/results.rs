@@ -12,6 +12,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use deferinit_protocol::{Capture, CommandEnd, FileKind, Message, PhaseEnd, Section, frame};
 
+use crate::intake::{MAX_FILES, MAX_MESSAGES};
+
 /// What the agent said, besides files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Received {
@@ -89,6 +91,7 @@ pub struct Module {
 pub(crate) fn receive(stream: &[u8], cpus: u32, folder: &Path) -> Result<Received> {
     let mut received = Received::default();
     let mut files: BTreeMap<FileKind, Vec<u8>> = BTreeMap::new();
+    let mut messages = 0usize;
     for item in frame::decode(stream) {
         let (message, payload) = match item {
             Ok(frame) => frame,
@@ -97,6 +100,14 @@ pub(crate) fn receive(stream: &[u8], cpus: u32, folder: &Path) -> Result<Receive
                 break;
             }
         };
+        messages = messages.saturating_add(1);
+        if files.len() > MAX_FILES || messages > MAX_FILES + MAX_MESSAGES {
+            let (files, messages) = (MAX_FILES, MAX_FILES + MAX_MESSAGES);
+            received.damage = Some(format!(
+                "the agent sent more than {files} files or {messages} messages"
+            ));
+            break;
+        }
         match received.take(message) {
             // A drained buffer comes in pieces.
             Some(file @ FileKind::Raw { cpu: _ }) => {
@@ -197,6 +208,7 @@ pub(crate) fn is_of_guest(file: &FileKind, cpus: u32) -> bool {
         | FileKind::Report { scope: _, file: _ }
         | FileKind::AvailableFunctions
         | FileKind::Dmesg
+        | FileKind::Stacks
         | FileKind::Kmemleak => true,
     }
 }

@@ -3,7 +3,7 @@
 //! One run, from an empty folder to an [`Outcome`].
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -20,6 +20,8 @@ use deferinit_scenario::{Bytes, Clock};
 
 use crate::argv::{self, Arguments, ResultsTo};
 use crate::confinement::{self, Nobody};
+use crate::hang::{self, Heard, read_end};
+use crate::hardship::{Moment, Reserve, too_little_free};
 use crate::intake::{Intake, Sink};
 use crate::machine::Machine;
 use crate::memory::{GuestMemory, Region};
@@ -31,8 +33,14 @@ use crate::tsc;
 /// How often a wait looks at what can only be polled: QEMU's exit, and the user's Ctrl-C.
 const POLL: Duration = Duration::from_millis(20);
 
-/// How long a panicked guest may take to print why.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long a panicked guest may take to print why, and the stacks of its tasks.
+const LAST_WORDS: Duration = Duration::from_secs(20);
+
+/// How long a QEMU whose monitor is closed may take to exit.
+const EXIT: Duration = Duration::from_secs(5);
+
+/// How long a disk may be full before the run is given up: somebody may make room.
+const FULL_DISK_GRACE: Duration = Duration::from_secs(2);
 
 /// How long a guest that was told to stop may take to send what it has.
 const STOP_GRACE: Duration = Duration::from_secs(15);
@@ -43,8 +51,11 @@ const PIECE_BYTES: usize = 256 * 1024;
 /// What a guest sends or prints is no longer than this; one that goes on is wrong.
 const MAX_GUEST_FILE_BYTES: u64 = 1 << 30;
 
-/// How much of the console's end is kept as evidence.
-const CONSOLE_TAIL_BYTES: u64 = 16 * 1024;
+/// How much of the end of QEMU's own messages is read.
+const MESSAGES_BYTES: u64 = 16 * 1024;
+
+/// What QEMU notes where the guest's CPU had nowhere to go (`target/i386/tcg/`, QEMU 7.2).
+const TRIPLE_FAULT: &str = "Triple fault";
 
 /// What to run.
 pub struct Request<'a> {
@@ -75,6 +86,10 @@ pub struct Request<'a> {
     /// Set when the user wants to stop.
     pub interrupted: &'a AtomicBool,
 }
+
+/// What a kernel says of the interrupt that asks where it hangs, if it does not panic
+/// (`arch/x86/kernel/nmi.c`, Linux 7.3).
+const GOES_ON: &str = "Dazed and confused, but trying to continue";
 
 /// How a run came to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,10 +139,40 @@ pub enum Ending {
         /// The pattern.
         pattern: String,
     },
+    /// An exception in the guest's kernel, and no way to handle it or those that followed.
+    TripleFault {
+        /// The last that was known of the guest.
+        during: String,
+    },
+    /// The guest was reset by itself, and its kernel had not panicked.
+    GuestReset {
+        /// The last that was known of the guest.
+        during: String,
+    },
     /// QEMU ended by itself.
     QemuDied {
         /// Its exit status or the signal that ended it, and its last words.
         status: String,
+    },
+    /// QEMU ended before the guest ran.
+    QemuRefused {
+        /// Its exit status and its last words.
+        status: String,
+    },
+    /// QEMU does not answer any more.
+    QemuHung {
+        /// The last that was known of the guest.
+        waiting_for: String,
+    },
+    /// There was no room for the results.
+    DiskFull {
+        /// Where, and how much is free.
+        message: String,
+    },
+    /// The host slept while the guest ran on its clock.
+    HostSuspended {
+        /// For how long.
+        message: String,
     },
     /// The user wanted to stop.
     Interrupted,
@@ -147,6 +192,8 @@ pub struct Outcome {
     pub received: Received,
     /// The end of the console log.
     pub console_tail: String,
+    /// The stacks of the guest's tasks as its kernel prints them, if it panicked or hung; else empty.
+    pub stacks: String,
     /// The persistent trace buffer, as it stood in guest RAM; empty where the trace was drained.
     pub trace_region: Vec<u8>,
     /// How long it took on the host's clock.
@@ -154,11 +201,18 @@ pub struct Outcome {
 }
 
 /// Why the wait for QEMU ended.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Wait {
     Exited(ExitStatus),
+    /// Before the guest ran.
+    Refused(ExitStatus),
     Panicked,
+    Reset,
     Deadline,
+    /// A deadline, and a QEMU that does not answer.
+    Stuck,
+    /// With what is free.
+    DiskFull(u64),
     /// With the name of the file that the guest has flooded.
     Flooded(&'static str),
     Interrupted,
@@ -190,7 +244,7 @@ struct Streamed<'a, 'b> {
 }
 
 fn run_with(request: &Request<'_>, streamed: Option<Streamed<'_, '_>>) -> Result<Outcome> {
-    let begin = Instant::now();
+    let (begin, host_begin) = (Instant::now(), Moment::now()?);
     let vm = request.folder.join("vm");
     let user = Nobody::needed();
     confinement::make_private(&vm, user)?;
@@ -242,6 +296,7 @@ fn run_with(request: &Request<'_>, streamed: Option<Streamed<'_, '_>>) -> Result
     };
     let kernel = confinement::open_image(request.kernel, user)?;
     let initramfs = confinement::open_image(request.initramfs, user)?;
+    let reserve = Reserve::keep(&vm)?;
     let stderr = create(&vm, "stderr.log")?;
     confinement::give(&vm, user)?;
     let mut qemu = Running::start(
@@ -268,18 +323,24 @@ fn run_with(request: &Request<'_>, streamed: Option<Streamed<'_, '_>>) -> Result
     let folder = request.folder.join("trace");
     let watch = |stop: Option<Stop<'_>>| -> Result<Wait> {
         let ended = match Monitor::new(ours, create(&vm, "qmp.jsonl")?).let_run() {
-            Ok(events) => wait(
-                &mut qemu,
-                &events,
-                begin + limit,
-                &vm,
-                request.interrupted,
-                stop,
-            )?,
+            Ok(ear) => {
+                let ended = wait(
+                    &mut qemu,
+                    &ear.events,
+                    begin + limit,
+                    &vm,
+                    request.interrupted,
+                    stop,
+                )?;
+                match ended {
+                    Wait::Deadline if !hang::interrogate(&ear, &mut qemu)? => Wait::Stuck,
+                    ended => ended,
+                }
+            }
             // A monitor that does not answer belongs to a QEMU that exits or hangs.
-            Err(error) => Wait::Exited(exit_soon(&mut qemu)?.ok_or(error)?),
+            Err(error) => Wait::Refused(exit_soon(&mut qemu)?.ok_or(error)?),
         };
-        if !matches!(ended, Wait::Exited(_)) {
+        if !matches!(ended, Wait::Exited(_) | Wait::Refused(_)) {
             qemu.kill()?;
         }
         Ok(ended)
@@ -287,28 +348,55 @@ fn run_with(request: &Request<'_>, streamed: Option<Streamed<'_, '_>>) -> Result
     let (wait, received) = match stream {
         None => {
             let ended = watch(None)?;
-            let stream = read_results(&vm)?;
-            (ended, results::receive(&stream, request.cpus, &folder)?)
+            (ended, take_results(&ended, &vm, request.cpus, &folder)?)
         }
         Some((socket, streamed)) => {
             let intake = Intake::new(&folder, streamed.max_bytes);
             stream_and_watch(socket, intake, streamed.sink, |stop| watch(Some(stop)))?
         }
     };
+    drop(reserve);
     confinement::take_back(&vm, user)?;
-    let console_tail = tail(&vm.join(argv::CONSOLE_LOG));
+    let Heard {
+        console_tail,
+        stacks,
+    } = hang::hear(&vm, &folder)?;
     let trace_region = match (received.capture, trace) {
         (Some(Capture::Persistent), Some(region)) => memory.read(region)?,
         (Some(Capture::Persistent | Capture::Drained | Capture::Streamed) | None, _) => Vec::new(),
     };
-    let ending = ending(&wait, &received, &console_tail, limit, &vm);
+    let slept = Moment::now()?.slept_since(host_begin);
+    let ending = match ending(&wait, &received, &console_tail, limit, &vm) {
+        // Exact time does not know of it.
+        Ending::Complete | Ending::Stopped if request.clock == Clock::Wall => {
+            slept.map_or_else(|| agent_ending(&received), asleep)
+        }
+        ending => ending,
+    };
     Ok(Outcome {
         ending,
         received,
         console_tail,
+        stacks,
         trace_region,
         wall: begin.elapsed(),
     })
+}
+
+fn asleep(slept: Duration) -> Ending {
+    Ending::HostSuspended {
+        message: format!("for {:.1} s", slept.as_secs_f64()),
+    }
+}
+
+/// What the guest sent through the file. On a full disk it gives way to the verdict: it is not whole anyway.
+fn take_results(ended: &Wait, vm: &Path, cpus: u32, folder: &Path) -> Result<Received> {
+    if matches!(ended, Wait::DiskFull(_)) {
+        let path = vm.join(argv::RESULTS);
+        fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        return Ok(Received::default());
+    }
+    results::receive(&read_results(vm)?, cpus, folder)
 }
 
 /// Takes the stream in a thread of its own, while `watch` waits for QEMU's end.
@@ -437,7 +525,7 @@ pub fn default_deadline(machine: &Machine, plan: &Plan, clock: Clock) -> Duratio
 
 /// QEMU closes its socket before it can be waited for; gives it a moment.
 fn exit_soon(qemu: &mut Running) -> Result<Option<ExitStatus>> {
-    let deadline = Instant::now() + LAST_WORDS;
+    let deadline = Instant::now() + EXIT;
     while Instant::now() < deadline {
         if let Some(status) = qemu.exited()? {
             return Ok(Some(status));
@@ -457,14 +545,24 @@ fn wait(
     mut stop: Option<Stop<'_>>,
 ) -> Result<Wait> {
     let mut panicked_at = None;
+    let mut full_since: Option<Instant> = None;
+    let mut is_reset = false;
     loop {
         let heard = events.recv_timeout(POLL);
-        if let Ok(Event::Panicked) = heard {
-            panicked_at.get_or_insert(Instant::now());
+        match heard {
+            Ok(Event::Panicked) => {
+                panicked_at.get_or_insert(Instant::now());
+            }
+            Ok(Event::Reset) => is_reset = true,
+            Ok(Event::Answered) | Err(_) => {}
         }
         if let Some(status) = qemu.exited()? {
+            // What it said last may not have been taken.
+            is_reset |= events.try_iter().any(|event| event == Event::Reset);
             return Ok(if panicked_at.is_some() {
                 Wait::Panicked
+            } else if is_reset {
+                Wait::Reset
             } else {
                 Wait::Exited(status)
             });
@@ -490,6 +588,13 @@ fn wait(
         if let Some(name) = too_large(vm) {
             return Ok(Wait::Flooded(name));
         }
+        match too_little_free(vm) {
+            Some(free) if full_since.is_some_and(|since| since.elapsed() > FULL_DISK_GRACE) => {
+                return Ok(Wait::DiskFull(free));
+            }
+            Some(_) => full_since = full_since.or_else(|| Some(Instant::now())),
+            None => full_since = None,
+        }
         if Instant::now() > deadline {
             return Ok(Wait::Deadline);
         }
@@ -511,20 +616,44 @@ fn ending(wait: &Wait, received: &Received, console: &str, limit: Duration, vm: 
         Wait::Flooded(name) => Ending::Truncated {
             message: format!("the guest filled {name} with more than {MAX_GUEST_FILE_BYTES} bytes"),
         },
-        Wait::Deadline => Ending::HostDeadline {
+        // What makes an interrupt a panic is set when the first program is about to run.
+        Wait::Deadline if console.contains(GOES_ON) => Ending::HostDeadline {
             waiting_for: format!(
-                "{} for {} s of wall time",
-                last_known(received),
+                "the boot of the kernel, which has run no program yet, for {} s of wall time",
                 limit.as_secs()
             ),
         },
+        Wait::Deadline => Ending::HostDeadline {
+            waiting_for: waited(received, limit),
+        },
+        Wait::Stuck => Ending::QemuHung {
+            waiting_for: waited(received, limit),
+        },
+        Wait::DiskFull(free) => Ending::DiskFull {
+            message: format!(
+                "{free} bytes are free at {}, and the guest has more to send",
+                vm.display()
+            ),
+        },
+        Wait::Refused(status) => Ending::QemuRefused {
+            status: format!("{status}{}", last_words(vm)),
+        },
+        // Without pvpanic, a panic is a reset.
+        Wait::Reset if console.contains("Kernel panic") && received.end.is_none() => {
+            panicked(console)
+        }
+        Wait::Reset => {
+            let during = last_known(received);
+            let notes = read_end(&vm.join(argv::CPU_LOG), MESSAGES_BYTES);
+            if notes.contains(TRIPLE_FAULT) {
+                Ending::TripleFault { during }
+            } else {
+                Ending::GuestReset { during }
+            }
+        }
         Wait::Exited(status) if !status.success() => Ending::QemuDied {
             status: format!("{status}{}", last_words(vm)),
         },
-        // Without pvpanic, a panic is a reset, which QEMU answers by exiting.
-        Wait::Exited(_) if console.contains("Kernel panic") && received.end.is_none() => {
-            panicked(console)
-        }
         Wait::Exited(_) => agent_ending(received),
     }
 }
@@ -557,6 +686,14 @@ fn agent_ending(received: &Received) -> Ending {
     }
 }
 
+fn waited(received: &Received, limit: Duration) -> String {
+    format!(
+        "{} for {} s of wall time",
+        last_known(received),
+        limit.as_secs()
+    )
+}
+
 fn last_known(received: &Received) -> String {
     match (&received.last_phase, &received.kernel) {
         (Some(phase), _) => format!("phase {phase}"),
@@ -587,7 +724,7 @@ fn panic_line(console: &str) -> String {
 }
 
 fn last_words(vm: &Path) -> String {
-    let text = tail(&vm.join("stderr.log"));
+    let text = read_end(&vm.join("stderr.log"), MESSAGES_BYTES);
     match text.lines().rev().find(|line| !line.trim().is_empty()) {
         Some(line) => format!(": {}", line.trim()),
         None => String::new(),
@@ -619,17 +756,4 @@ fn read_results(vm: &Path) -> Result<Vec<u8>> {
     }
     .with_context(|| format!("cannot read {}", path.display()))?;
     Ok(stream)
-}
-
-/// The end of a text file; empty if it cannot be read.
-fn tail(path: &Path) -> String {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = File::open(path)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(CONSOLE_TAIL_BYTES)))?;
-        let mut bytes = Vec::new();
-        file.take(CONSOLE_TAIL_BYTES).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    String::from_utf8_lossy(&read().unwrap_or_default()).replace('\r', "")
 }

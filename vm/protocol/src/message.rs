@@ -229,6 +229,8 @@ pub enum FileKind {
     AvailableFunctions,
     /// The kernel log.
     Dmesg,
+    /// The stacks of all tasks at the deadline, as the kernel prints them.
+    Stacks,
     /// What kmemleak found.
     Kmemleak,
 }
@@ -268,6 +270,7 @@ impl FileKind {
             FileKind::Functions => "functions",
             FileKind::AvailableFunctions => "available_filter_functions",
             FileKind::Dmesg => "dmesg",
+            FileKind::Stacks => "stacks",
             FileKind::Kmemleak => "kmemleak",
         };
         Some(fixed.to_owned())

@@ -713,7 +713,7 @@ fn panic_fails_with_its_evidence_whatever_else_is_lost() {
     };
     assert_eq!(
         violations[0].message,
-        "kernel: the guest panicked: Kernel panic - not syncing: hung"
+        "kernel: the guest panicked after an oops: BUG: kernel NULL pointer dereference"
     );
     assert_eq!(
         violations[0].evidence,

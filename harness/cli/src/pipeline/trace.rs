@@ -448,6 +448,7 @@ mod tests {
             ending: Ending::Complete,
             received: Received::default(),
             console_tail: String::new(),
+            stacks: String::new(),
             trace_region,
             wall: std::time::Duration::ZERO,
         }

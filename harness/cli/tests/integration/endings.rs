@@ -15,6 +15,7 @@ use deferinit_scenario::{Bytes, Clock};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::faults::kernel;
 use crate::harness::{
     argument, code, deferinit, is_running, output, pid_in_window, project, results, text,
 };
@@ -217,20 +218,37 @@ fn elf(code: &[u8]) -> Vec<u8> {
 
 /// Boots a guest whose PID 1 is `code`.
 fn boot(code: &[u8], parameters: &[&str], wall_deadline: Duration, interrupted: bool) -> Outcome {
-    let kernel = output(&["kernel", "path"]);
-    let kernel = PathBuf::from(text(&kernel).trim()).join("vmlinux");
     let folder = tempfile::tempdir().expect("a folder");
-    let image = folder.path().join("initramfs.cpio");
-    fs::write(&image, initramfs(&elf(code), &[]).expect("an initramfs")).expect("a file");
+    let image = initramfs(&elf(code), &[]).expect("an initramfs");
+    boot_in(
+        folder.path(),
+        &image,
+        parameters,
+        wall_deadline,
+        interrupted,
+    )
+}
+
+/// Boots a guest with this initramfs; its files go into `folder`.
+pub(crate) fn boot_in(
+    folder: &Path,
+    image: &[u8],
+    parameters: &[&str],
+    wall_deadline: Duration,
+    interrupted: bool,
+) -> Outcome {
+    let kernel = kernel().join("vmlinux");
+    let path = folder.join("initramfs.cpio");
+    fs::write(&path, image).expect("a file");
     let machine = fs::read_to_string(project().join("vm/machines/x86_64.toml")).expect("a machine");
     let machine = Machine::parse(&machine).expect("a machine");
     let parameters: Vec<String> = parameters.iter().map(|&text| text.to_owned()).collect();
     run(
         &machine,
         &kernel,
-        &image,
+        &path,
         &parameters,
-        folder.path(),
+        folder,
         wall_deadline,
         interrupted,
     )
@@ -310,6 +328,122 @@ fn a_guest_that_hangs_is_ended_by_the_deadline_in_wall_time() {
     assert_eq!(outcome.ending, Ending::HostDeadline { waiting_for });
 }
 
+/// Where the host's last look finds a guest that hangs.
+fn place_of_hang(outcome: &Outcome) -> String {
+    let Ending::HostDeadline { waiting_for } = outcome.ending.clone() else {
+        panic!("{:?}\n{}", outcome.ending, outcome.console_tail);
+    };
+    let ending = deferinit_timeline::Ending::HostDeadline { waiting_for };
+    match ending.with_place_of_hang(&outcome.stacks, &[]) {
+        deferinit_timeline::Ending::HostDeadline { waiting_for } => waiting_for,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_guest_that_hangs_shows_its_tasks_and_where_its_first_one_is() {
+    // Long enough for a boot on a host that is busy.
+    let deadline = Duration::from_secs(20);
+    // The agent is there, and does nothing.
+    let outcome = boot(init::HANG, &[], deadline, false);
+    let place = place_of_hang(&outcome);
+    assert!(
+        place.ends_with("; init (pid 1) runs, outside of the kernel"),
+        "{place}"
+    );
+    assert!(
+        outcome.console_tail.contains("NMI: Not continuing"),
+        "{}",
+        outcome.console_tail
+    );
+    assert!(
+        !outcome.console_tail.contains("task:"),
+        "{}",
+        outcome.console_tail
+    );
+    assert!(
+        outcome.stacks.contains("task:kthreadd "),
+        "{}",
+        outcome.stacks
+    );
+
+    // The kernel waits for a disk that never comes, and no program has run yet.
+    let parameters = ["rdinit=/nothing", "root=/dev/nothing", "rootwait"];
+    let place = place_of_hang(&boot(init::HANG, &parameters, deadline, false));
+    let expected = "the boot of the kernel, which has run no program yet, for 20 s of wall time";
+    assert_eq!(place, expected);
+}
+
+#[test]
+fn a_qemu_that_is_stopped_is_no_guest_that_hangs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let image = initramfs(&elf(init::HANG), &[]).expect("an initramfs");
+    let pid_file = folder.path().join("vm/pid");
+    let (outcome, qemu) = thread::scope(|scope| {
+        let stopped = scope.spawn(|| {
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while Instant::now() < deadline {
+                let text = fs::read_to_string(&pid_file).unwrap_or_default();
+                // The guest runs once it has printed something.
+                let console = fs::metadata(pid_file.with_file_name("console.log"));
+                if let Ok(pid) = text.trim().parse()
+                    && console.is_ok_and(|console| console.len() > 0)
+                {
+                    signal(pid, Signal::SIGSTOP);
+                    return pid;
+                }
+                thread::park_timeout(POLL);
+            }
+            panic!("QEMU did not run the guest within 60 s");
+        });
+        let deadline = Duration::from_secs(15);
+        let outcome = boot_in(folder.path(), &image, &[], deadline, false);
+        (outcome, stopped.join().expect("a pid"))
+    });
+    let waiting_for = "the boot of the guest for 15 s of wall time".to_owned();
+    assert_eq!(outcome.ending, Ending::QemuHung { waiting_for });
+    assert!(!is_running(qemu));
+}
+
+/// Mounts a small file system on a folder, in a mount namespace of its own; runs a scenario there and fills the rest as
+/// soon as QEMU runs.
+const ON_A_SMALL_DISK: &str = r#"
+mount -t tmpfs -o size=24M none "$1" || exit 77
+"$2" run delayed-work/accuracy --out "$1/out" > "$3/printed" 2>&1 &
+until [ -s "$1/out/delayed-work/accuracy/vm/console.log" ]; do kill -0 $! || exit 78; sleep 0.01; done
+cat /dev/zero > "$1/full" 2> /dev/null
+wait $!
+code=$?
+cp "$1/out/results.json" "$3" && exit $code
+"#;
+
+#[test]
+fn a_disk_that_is_full_is_the_reason_and_leaves_room_for_the_verdict() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = folder.path().join("disk");
+    fs::create_dir(&disk).expect("a folder");
+    // Root of its own user namespace may mount, and so may root.
+    let user = if nix::unistd::geteuid().is_root() {
+        "-m"
+    } else {
+        "-rm"
+    };
+    let status = std::process::Command::new("unshare")
+        .args([user, "sh", "-c", ON_A_SMALL_DISK, "sh", argument(&disk)])
+        .args([env!("CARGO_BIN_EXE_deferinit"), argument(folder.path())])
+        .current_dir(project())
+        .status()
+        .expect("unshare is installed");
+    let printed = fs::read_to_string(folder.path().join("printed")).unwrap_or_default();
+    assert_eq!(status.code(), Some(102), "{printed}");
+    let reason = results(folder.path())[0]["reason"].clone();
+    let reason = reason.as_str().expect("a reason");
+    assert!(
+        reason.contains("the disk had no room for the results: "),
+        "{reason}"
+    );
+}
+
 #[test]
 fn a_run_that_is_interrupted_says_so() {
     let outcome = boot(init::HANG, &[], GENEROUS, true);
@@ -318,7 +452,7 @@ fn a_run_that_is_interrupted_says_so() {
 }
 
 #[test]
-fn a_kernel_that_qemu_cannot_load_is_qemus_end() {
+fn a_kernel_that_qemu_cannot_load_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let nothing = folder.path().join("nothing");
     fs::write(&nothing, "no kernel").expect("a file");
@@ -333,7 +467,7 @@ fn a_kernel_that_qemu_cannot_load_is_qemus_end() {
         GENEROUS,
         false,
     );
-    let Ending::QemuDied { status } = &outcome.ending else {
+    let Ending::QemuRefused { status } = &outcome.ending else {
         panic!("{:?}", outcome.ending)
     };
     assert!(

@@ -7,6 +7,8 @@
 mod builtin;
 mod command;
 mod endings;
+mod faults;
+mod guests;
 mod harness;
 mod jobs;
 mod live;

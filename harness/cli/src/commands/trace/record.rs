@@ -227,6 +227,36 @@ fn verdict(recorded: &Recorded, folder: &Path, prepared: &Prepared) -> Verdict {
                 format!("{pattern} matches no function that can be traced ({file}): {why}"),
             )
         }
+        Ending::TripleFault { during } => of(
+            FAILED,
+            "triple-fault",
+            format!("a triple fault during {during}"),
+        ),
+        Ending::GuestReset { during } => of(
+            UNRESOLVED,
+            "guest-reset",
+            format!("the guest was reset during {during}, and its kernel had not panicked"),
+        ),
+        Ending::QemuRefused { status } => of(
+            UNRESOLVED,
+            "qemu-refused",
+            format!("QEMU did not start the guest: {status}"),
+        ),
+        Ending::QemuHung { waiting_for } => of(
+            UNRESOLVED,
+            "qemu-hung",
+            format!("QEMU does not answer any more; the host waited for {waiting_for}"),
+        ),
+        Ending::DiskFull { message } => of(
+            UNRESOLVED,
+            "disk-full",
+            format!("the disk had no room for the results: {message}"),
+        ),
+        Ending::HostSuspended { message } => of(
+            UNRESOLVED,
+            "host-suspended",
+            format!("the host was suspended {message} while the guest ran on its clock"),
+        ),
         Ending::QemuDied { status } => of(
             UNRESOLVED,
             "qemu-died",
