@@ -55,7 +55,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Module(Module),
     /// Say what a run needs, what is missing, and how to get it
-    Doctor,
+    Doctor(Doctor),
     /// Install what is missing (as root), or print the command that does
     Setup,
 }
@@ -126,6 +126,31 @@ pub(crate) enum Clock {
     Exact,
     /// The host's time
     Wall,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Instead, run probes on the exact clock with 1, 2 and 4 CPUs, beside an idle and a busy host, and say whether
+    /// console, trace and results are the same to the last bit
+    #[arg(long)]
+    pub(crate) determinism: bool,
+
+    /// Run each probe this many times in each state of the host
+    #[arg(long, value_name = "N", requires = "determinism", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) runs: u32,
+
+    /// Also with traces of 50 MB
+    #[arg(long, requires = "determinism")]
+    pub(crate) long: bool,
+
+    /// On this machine, a file in vm/machines
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "determinism",
+        default_value = "x86_64"
+    )]
+    pub(crate) machine: String,
 }
 
 #[derive(Debug, Args)]

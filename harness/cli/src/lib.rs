@@ -56,7 +56,7 @@ fn dispatch(arguments: Arguments, interrupted: Arc<AtomicBool>) -> Result<u8, Fa
         Command::Module(command) => commands::module::run(&command, interrupted),
         Command::Explain(arguments) => commands::explain::run(&arguments),
         Command::Trace(command) => commands::trace::run(&command, interrupted),
-        Command::Doctor => commands::doctor::run(interrupted),
+        Command::Doctor(arguments) => commands::doctor::run(&arguments, interrupted),
         Command::Setup => commands::setup::run(interrupted),
     }
 }

@@ -299,6 +299,30 @@ pub(crate) fn stream(
     })
 }
 
+/// How much a run has recorded, by the kernel's own count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Amount {
+    pub(crate) records: u64,
+    /// Of the records, without what is unused at the end of sub-buffers.
+    pub(crate) bytes: u64,
+}
+
+impl Amount {
+    /// Of a run of one boot, by what is in its folder.
+    ///
+    /// # Errors
+    /// If that cannot be read.
+    pub(crate) fn of_run(folder: &Path) -> Result<Self> {
+        let files = trace::Files::read(&folder.join("trace"))?;
+        let mut amount = Self::default();
+        for stats in files.statistics().values() {
+            amount.records = amount.records.saturating_add(stats.entries);
+            amount.bytes = amount.bytes.saturating_add(stats.bytes);
+        }
+        Ok(amount)
+    }
+}
+
 /// Where the trace of a run is.
 pub(crate) fn trace_dat_of(folder: &Path) -> PathBuf {
     folder.join("trace/trace.dat")

@@ -28,5 +28,5 @@ pub use json::{FORMAT_VERSION, json};
 pub use junit::junit;
 pub use ktap::ktap;
 pub use model::{FunctionFigures, Repetition, RunResult, guest_nanoseconds};
-pub use table::table;
+pub use table::{columns, table};
 pub use terminal::{Colour, Terminal};

@@ -66,6 +66,15 @@ fn overview(scenarios: &[(&str, Vec<&RunResult>)], terminal: Terminal) -> String
     render(&header, rows.collect(), terminal)
 }
 
+/// A table of plain text, which fits the terminal by its last column; each line ended by a newline.
+#[must_use]
+pub fn columns(header: &[&str], rows: Vec<Vec<String>>, terminal: Terminal) -> String {
+    let cells = rows
+        .into_iter()
+        .map(|row| row.iter().map(Cell::new).collect());
+    render(header, cells.collect(), terminal)
+}
+
 /// A table whose last column gives way where the terminal is narrow.
 fn render(header: &[&str], rows: Vec<Vec<Cell>>, terminal: Terminal) -> String {
     let mut table = Table::new();

@@ -2,18 +2,30 @@
 
 //! `deferinit doctor`: what a run needs, what of it is there, and how to get the rest.
 
+mod determinism;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use deferinit_kernel::requirements::{Finding, Need, State, Survey};
 
+use crate::args::Doctor;
 use crate::exit::{Failure, PASSED, SETUP};
 use crate::prepare;
 use crate::project::Project;
 use crate::stdout::print;
 
-/// Runs the command. Exits 0 only if a run would find everything it needs.
-pub(crate) fn run(interrupted: Arc<AtomicBool>) -> Result<u8, Failure> {
+/// Runs the command.
+pub(crate) fn run(arguments: &Doctor, interrupted: Arc<AtomicBool>) -> Result<u8, Failure> {
+    if arguments.determinism {
+        determinism::run(arguments, interrupted)
+    } else {
+        requirements(interrupted)
+    }
+}
+
+/// Exits 0 only if a run would find everything it needs.
+fn requirements(interrupted: Arc<AtomicBool>) -> Result<u8, Failure> {
     let project = Project::find()?;
     let (session, kbuild) = prepare::session(&project, interrupted)?;
     let survey = kbuild.requirements.survey(&session.cache);

@@ -299,10 +299,7 @@ impl Progress {
         let total = u64::try_from(scenarios)
             .unwrap_or(u64::MAX)
             .saturating_mul(u64::from(repeat));
-        let bar = ProgressBar::new(total);
-        let style = ProgressStyle::with_template("{spinner} {pos}/{len} {wide_msg} {elapsed}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar.enable_steady_tick(Duration::from_millis(100));
+        let bar = progress_bar(total);
         Self {
             lines: bar.is_hidden(),
             bar,
@@ -336,6 +333,15 @@ impl Progress {
     fn finish(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// How far a number of runs is, on a terminal.
+pub(crate) fn progress_bar(total: u64) -> ProgressBar {
+    let bar = ProgressBar::new(total);
+    let style = ProgressStyle::with_template("{spinner} {pos}/{len} {wide_msg} {elapsed}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
 }
 
 /// What is said of a run that has ended: `pass        [  2.5 s] ( 3/79) delayed-work/accuracy`.

@@ -100,8 +100,9 @@ fn the_wall_clock_runs_too_and_says_so() {
     assert_eq!(results(out.path())[0]["clock"], "wall");
 }
 
-#[test]
-fn a_machine_that_lets_the_hosts_time_in_fails_and_the_first_differing_record_is_named() {
+/// A project whose machine lets the host's time in: the guest waits for the next second of its clock, which begins at
+/// another fraction of one in each run.
+fn tree_with_host_time() -> tempfile::TempDir {
     let tree = tempfile::tempdir().expect("a folder");
     for folder in ["module", "kbuild", "vm/machines", "scenarios/delayed-work"] {
         copy(&project().join(folder), &tree.path().join(folder));
@@ -110,9 +111,59 @@ fn a_machine_that_lets_the_hosts_time_in_fails_and_the_first_differing_record_is
     let text_of = fs::read_to_string(&machine).expect("a file");
     let fixed = "rtc_base = \"2026-01-01T00:00:00\"";
     assert!(text_of.contains(fixed), "{text_of}");
-    // The guest waits for the next second of its clock, which then begins at another fraction of one.
     fs::write(&machine, text_of.replace(fixed, "rtc_base = \"utc\"")).expect("a file");
+    tree
+}
 
+#[test]
+fn the_doctor_finds_the_exact_clock_exact_on_an_idle_and_a_busy_host() {
+    let output = output(&["doctor", "--determinism", "--runs", "1"]);
+    let shown = text(&output);
+    assert_eq!(code(&output), 0, "{shown}");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let rows: Vec<Vec<&str>> = printed
+        .lines()
+        .filter(|line| line.trim_start().starts_with("short"))
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(rows.len(), 6, "{shown}");
+    for pair in rows.chunks(2) {
+        let [idle, busy] = pair else {
+            panic!("{shown}")
+        };
+        assert_eq!((idle[2], busy[2]), ("idle", "busy"), "{shown}");
+        // Records, bytes with their unit, SHA-256, and the result.
+        assert_eq!(idle[3..], busy[3..], "{shown}");
+        assert_eq!(idle.last(), Some(&"identical"), "{shown}");
+    }
+    let sums: std::collections::BTreeSet<_> = rows.iter().map(|row| row[7]).collect();
+    assert_eq!(sums.len(), 3, "one for each number of CPUs: {shown}");
+}
+
+#[test]
+fn the_doctor_names_the_first_record_that_differs() {
+    let tree = tree_with_host_time();
+    let output = deferinit(&["doctor", "--determinism", "--runs", "2"])
+        .current_dir(tree.path())
+        .output()
+        .expect("the program starts");
+    let shown = text(&output);
+    assert_eq!(code(&output), 100, "{shown}");
+    for needed in [
+        "different",
+        ": the trace differs from record ",
+        "  run 2: ",
+        " on, on CPU 0 at ",
+        "The exact clock is not exact here.",
+        "The runs are kept in deferinit-runs/",
+    ] {
+        assert!(shown.contains(needed), "{needed:?} is not in:\n{shown}");
+    }
+}
+
+#[test]
+fn a_machine_that_lets_the_hosts_time_in_fails_and_the_first_differing_record_is_named() {
+    let tree = tree_with_host_time();
     let out = tree.path().join("out");
     let output = deferinit(&[
         "run",
