@@ -4,30 +4,34 @@
 //!
 //! In: a scenario, the timeline of its run, and whether its times mean something. Out: a [`Judgement`].
 //! The order is fixed: a panic and a triple fault fail; any other ending but a complete one is unresolved; a fault in the
-//! kernel's log fails; a guest with too little memory, a trace that is not whole, contradictions, or another plan's timeline are unresolved; a violation fails;
-//! a leak check without a scan, a log check on a part of the log, or expectations of which none was judged are
+//! kernel's log fails; a guest with too little memory, a trace that is not whole, contradictions, or another plan's
+//! timeline are unresolved; a violation fails; an expectation on times where the guest's timers are not fit for it is
+//! unsupported; a leak check without a scan, a log check on a part of the log, or expectations of which none was judged are
 //! unresolved; what is left passes.
 
 use deferinit_scenario::{Phase, Scenario, Until};
 use deferinit_timeline::{Ending, Fault, FinishCause, FormatVersion, PhaseSpan, Timeline};
 
-use crate::checks::{Run, check, set_aside_on_debug_kernel, workload};
+use crate::checks::{Run, check, is_about_times, set_aside_on_debug_kernel, workload};
 use crate::items::Label;
 use crate::measure::measure;
 use crate::verdict::{CheckResult, Judgement, NotJudged, Reason, Verdict, Violation};
 
 /// Which expectations of a scenario are judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Judged {
+pub enum Judged<'a> {
     /// All of them.
     All,
     /// Those about neither times nor memory in use, which mean nothing on a kernel with KASAN and lockdep.
     Untimed,
+    /// Those that are not about times, since the guest's timers are not fit for it; with the reason. The run is
+    /// unsupported if there are others.
+    TimersUnfit(&'a str),
 }
 
 /// Judges the run that left `timeline` by what `scenario` expects.
 #[must_use]
-pub fn judge(scenario: &Scenario, timeline: &Timeline, judged: Judged) -> Judgement {
+pub fn judge(scenario: &Scenario, timeline: &Timeline, judged: Judged<'_>) -> Judgement {
     let run = Run { scenario, timeline };
     let own = timeline.phases.iter().map(|phase| workload(phase, run));
     let wanted = scenario.expect.iter().map(|expectation| {
@@ -35,6 +39,7 @@ pub fn judge(scenario: &Scenario, timeline: &Timeline, judged: Judged) -> Judgem
         let why = match judged {
             Judged::All => None,
             Judged::Untimed => set_aside_on_debug_kernel(expectation),
+            Judged::TimersUnfit(_) => is_about_times(expectation).then_some(NotJudged::TimersUnfit),
         };
         match why {
             Some(why) => result.set_aside(why),
@@ -46,7 +51,7 @@ pub fn judge(scenario: &Scenario, timeline: &Timeline, judged: Judged) -> Judgem
         .or_else(|| of_kernel_log(timeline))
         .or_else(|| of_memory(timeline))
         .or_else(|| of_evidence(scenario, timeline))
-        .unwrap_or_else(|| of_checks(scenario, &own, &wanted));
+        .unwrap_or_else(|| of_checks(scenario, &own, &wanted, judged));
     let checks = own.into_iter().chain(wanted).collect();
     Judgement {
         format_version: FormatVersion,
@@ -310,7 +315,12 @@ fn record_difference(planned: &Phase, ran: &PhaseSpan) -> Option<String> {
 }
 
 /// The verdict of the checks on a run that can carry one: the harness's own, and those that the scenario wants.
-fn of_checks(scenario: &Scenario, own: &[CheckResult], wanted: &[CheckResult]) -> Verdict {
+fn of_checks(
+    scenario: &Scenario,
+    own: &[CheckResult],
+    wanted: &[CheckResult],
+    judged: Judged<'_>,
+) -> Verdict {
     let checks = || own.iter().chain(wanted);
     let violations: Vec<Violation> = checks()
         .flat_map(|check| check.violations.clone())
@@ -318,9 +328,14 @@ fn of_checks(scenario: &Scenario, own: &[CheckResult], wanted: &[CheckResult]) -
     if !violations.is_empty() {
         return Verdict::Fail(violations);
     }
+    let is_so = |reason| checks().any(|check| check.not_judged == Some(reason));
+    if let Judged::TimersUnfit(why) = judged
+        && is_so(NotJudged::TimersUnfit)
+    {
+        return Verdict::Unsupported(why.to_owned());
+    }
     // That each round loads, does its work and unloads is what they are for, whatever else is expected.
     let has_rounds = scenario.phases.iter().any(|phase| phase.rounds.is_some());
-    let is_so = |reason| checks().any(|check| check.not_judged == Some(reason));
     if let Some(check) = checks().find(|check| check.not_judged == Some(NotJudged::Unanswered)) {
         Verdict::Unresolved(Reason::Unanswered {
             check: check.name.clone(),

@@ -115,6 +115,8 @@ impl CheckResult {
 pub enum NotJudged {
     /// It is about times, and those of this run mean nothing.
     Untimed,
+    /// It is about times, and the guest's timers are not fit for a verdict on them.
+    TimersUnfit,
     /// It is about the memory in use, and this kernel keeps what is freed: KASAN's quarantine.
     Quarantine,
     /// It is about leaks, and no scan was made.
@@ -131,6 +133,7 @@ impl fmt::Display for NotJudged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Untimed => "times mean nothing on this kernel",
+            Self::TimersUnfit => "the guest's timers carry no verdict on times",
             Self::Quarantine => "this kernel keeps memory that is freed",
             Self::NoLeakScan => "no kmemleak scan was made",
             Self::LogCut => "the kernel log is not whole",

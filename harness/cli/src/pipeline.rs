@@ -17,7 +17,7 @@ use deferinit_check::{Verdict, judge};
 use deferinit_ftrace::capture::Tally;
 use deferinit_ftrace::stats::Stats;
 use deferinit_host::{
-    Outcome, Request, Sink, add_boot_config, add_files, default_deadline, kallsyms,
+    Outcome, Request, Sink, add_boot_config, add_files, default_deadline, kallsyms, timers_unfit,
 };
 use deferinit_protocol::{CommandEnd, Plan};
 use deferinit_report::{FunctionFigures, Repetition, RunResult, guest_nanoseconds};
@@ -90,7 +90,10 @@ pub(crate) fn run(job: &Job<'_>, folder: &Path) -> Result<RunResult> {
     }
     let timeline = join(timelines).context("the scenario has no phase")?;
     write_json(folder, "timeline.json", &timeline)?;
-    let mut judgement = judge(scenario, &timeline, prepared.judged());
+    let unfit = last
+        .as_ref()
+        .and_then(|outcome| timers_unfit(&outcome.received, &machine.machine, scenario.clock));
+    let mut judgement = judge(scenario, &timeline, prepared.judged(unfit.as_deref()));
     if let Some(Outcome {
         ending: deferinit_host::Ending::Unsupported { what, option },
         ..

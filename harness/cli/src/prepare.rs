@@ -91,12 +91,13 @@ impl Needs {
 }
 
 impl Prepared {
-    /// Which expectations this kernel's runs are judged by: the times of a debug kernel mean nothing.
-    pub(crate) fn judged(&self) -> Judged {
-        if self.build.kernel.debug {
-            Judged::Untimed
-        } else {
-            Judged::All
+    /// Which expectations a run of this kernel is judged by: the times of a debug kernel mean nothing, nor do those of
+    /// a guest whose timers are unfit for it.
+    pub(crate) fn judged<'a>(&self, timers_unfit: Option<&'a str>) -> Judged<'a> {
+        match timers_unfit {
+            _ if self.build.kernel.debug => Judged::Untimed,
+            Some(why) => Judged::TimersUnfit(why),
+            None => Judged::All,
         }
     }
 }

@@ -54,6 +54,8 @@ pub(crate) fn hello(capture: Capture) -> Result<Message> {
     let clocksource =
         read_line("/sys/devices/system/clocksource/clocksource0/current_clocksource")?;
     let cpus = read_line("/sys/devices/system/cpu/online")?;
+    let path = "/proc/timer_list";
+    let timers = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
     Ok(Message::Hello {
         version: VERSION,
         kernel: name.release().to_string_lossy().into_owned(),
@@ -61,7 +63,8 @@ pub(crate) fn hello(capture: Capture) -> Result<Message> {
         cpus: count_cpus(&cpus)
             .with_context(|| format!("cannot read the list of CPUs {cpus:?}"))?,
         clocksource,
-        high_resolution_timers: has_high_resolution_timers()?,
+        high_resolution_timers: is_set_everywhere(&timers, ".hres_active"),
+        idle_tick_stops: is_set_everywhere(&timers, ".nohz"),
         capture,
     })
 }
@@ -77,15 +80,15 @@ fn count_cpus(list: &str) -> Option<u32> {
     Some(count)
 }
 
-/// Whether every CPU's timers have a finer resolution than a tick.
-fn has_high_resolution_timers() -> Result<bool> {
-    let path = "/proc/timer_list";
-    let list = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
-    let mut states = list
+/// Whether a flag of `/proc/timer_list` is there, and 1 on every CPU.
+fn is_set_everywhere(timers: &str, flag: &str) -> bool {
+    let values: Vec<&str> = timers
         .lines()
-        .filter_map(|line| line.trim().strip_prefix(".hres_active"));
-    Ok(list.contains(".hres_active")
-        && states.all(|state| state.trim_start_matches([' ', ':']) == "1"))
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(name, _)| name.trim() == flag)
+        .map(|(_, value)| value.trim())
+        .collect();
+    !values.is_empty() && values.iter().all(|value| *value == "1")
 }
 
 /// Reads a one-line file.
@@ -105,7 +108,7 @@ pub(crate) fn power_off() {
 
 #[cfg(test)]
 mod tests {
-    use super::count_cpus;
+    use super::{count_cpus, is_set_everywhere};
 
     #[test]
     fn lists_of_cpus_are_counted() {
@@ -119,5 +122,16 @@ mod tests {
         ] {
             assert_eq!(count_cpus(list), count, "{list:?}");
         }
+    }
+
+    #[test]
+    fn a_flag_counts_only_if_every_cpu_has_it() {
+        let cpu = |hres: u8| format!("cpu: 0\n  .hres_active    : {hres}\n  .nohz           : 1\n");
+        let list = |cpus: [u8; 2]| cpus.map(cpu).concat();
+        assert!(is_set_everywhere(&list([1, 1]), ".hres_active"));
+        assert!(!is_set_everywhere(&list([1, 0]), ".hres_active"));
+        assert!(is_set_everywhere(&list([0, 0]), ".nohz"));
+        assert!(!is_set_everywhere(&list([1, 1]), ".nohz_mode"));
+        assert!(!is_set_everywhere("", ".hres_active"));
     }
 }

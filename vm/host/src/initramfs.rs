@@ -203,6 +203,30 @@ mod tests {
     }
 
     #[test]
+    fn nothing_of_the_host_is_in_the_headers() {
+        let bytes = initramfs(b"agent", &[module("/a.ko", b"module")]).expect("an archive");
+        let mut rest = std::io::Cursor::new(bytes);
+        let mut inodes = Vec::new();
+        loop {
+            let reader = cpio::newc::Reader::new(rest).expect("an entry");
+            let entry = reader.entry();
+            if entry.is_trailer() {
+                break;
+            }
+            assert_eq!(
+                (entry.uid(), entry.gid(), entry.mtime()),
+                (0, 0, 0),
+                "{}",
+                entry.name()
+            );
+            inodes.push(entry.ino());
+            rest = reader.finish().expect("the next one");
+        }
+        let expected: Vec<u32> = (1..=6).collect();
+        assert_eq!(inodes, expected);
+    }
+
+    #[test]
     fn a_file_in_a_folder_comes_after_its_folder_which_is_made_once() {
         let files = [module("/modules/a.ko", b"a"), module("/modules/b.ko", b"b")];
         let bytes = initramfs(b"agent", &files).expect("an archive");

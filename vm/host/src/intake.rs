@@ -217,6 +217,7 @@ mod tests {
             cpus: 1,
             clocksource: "tsc".to_owned(),
             high_resolution_timers: true,
+            idle_tick_stops: true,
             capture: Capture::Streamed,
         }
     }

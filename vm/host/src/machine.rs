@@ -52,6 +52,8 @@ pub struct ExactClock {
     pub rtc_base: String,
     /// The value of `-seed`.
     pub seed: u32,
+    /// Those that a verdict on times may rest on.
+    pub clocksources: Vec<String>,
     /// Further kernel parameters.
     pub command_line: Vec<String>,
 }
@@ -60,6 +62,8 @@ pub struct ExactClock {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WallClock {
+    /// Those that a verdict on times may rest on.
+    pub clocksources: Vec<String>,
     /// Further kernel parameters.
     pub command_line: Vec<String>,
 }

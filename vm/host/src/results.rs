@@ -19,10 +19,8 @@ use crate::intake::{MAX_FILES, MAX_MESSAGES};
 pub struct Received {
     /// `uname -r` of the guest.
     pub kernel: Option<String>,
-    /// The guest's clocksource.
-    pub clocksource: Option<String>,
-    /// Whether the guest's timers have a finer resolution than a tick.
-    pub high_resolution_timers: Option<bool>,
+    /// What its times rest on.
+    pub timers: Option<Timers>,
     /// How many CPUs were online.
     pub cpus: Option<u32>,
     /// How the trace was recorded.
@@ -41,6 +39,17 @@ pub struct Received {
     pub failure: Option<Failure>,
     /// What is wrong with the stream, if anything.
     pub damage: Option<String>,
+}
+
+/// What a guest's times rest on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timers {
+    /// The clocksource.
+    pub clocksource: String,
+    /// Whether every CPU's timers have a finer resolution than a tick.
+    pub high_resolution: bool,
+    /// Whether the tick of an idle CPU stops.
+    pub idle_tick_stops: bool,
 }
 
 /// Why the agent gave up.
@@ -139,13 +148,17 @@ impl Received {
                 kernel_version: _,
                 cpus,
                 clocksource,
-                high_resolution_timers,
+                high_resolution_timers: high_resolution,
+                idle_tick_stops,
                 capture,
             } => {
                 self.kernel = Some(kernel);
                 self.cpus = Some(cpus);
-                self.clocksource = Some(clocksource);
-                self.high_resolution_timers = Some(high_resolution_timers);
+                self.timers = Some(Timers {
+                    clocksource,
+                    high_resolution,
+                    idle_tick_stops,
+                });
                 self.capture = Some(capture);
             }
             Message::PhaseBegun { name } => self.last_phase = Some(name),

@@ -44,7 +44,7 @@ pub use plan::{Command, Phase, Plan, Round, Until};
 pub use trace::{Buffer, How, PidFile, PidFilter, Scope, Setting, Since, TaskOf, TextFile, Trace};
 
 /// The version of plan and frames; both sides are built together, so it must be equal.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The fw_cfg file that holds the plan.
 pub const FW_CFG_PLAN: &str = "opt/org.deferinit/plan";

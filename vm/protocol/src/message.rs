@@ -24,6 +24,8 @@ pub enum Message {
         clocksource: String,
         /// Whether timers have a finer resolution than a tick.
         high_resolution_timers: bool,
+        /// Whether the tick of an idle CPU stops.
+        idle_tick_stops: bool,
         /// How the trace is recorded.
         capture: Capture,
     },

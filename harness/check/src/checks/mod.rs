@@ -101,6 +101,11 @@ pub(crate) fn set_aside_on_debug_kernel(expectation: &Expectation) -> Option<Not
     }
 }
 
+/// Whether an expectation bounds a time.
+pub(crate) fn is_about_times(expectation: &Expectation) -> bool {
+    set_aside_on_debug_kernel(expectation) == Some(NotJudged::Untimed)
+}
+
 /// A scenario and the timeline of its run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Run<'a> {

@@ -50,6 +50,11 @@ fn results_are_the_same_with_one_job_and_with_several() {
     assert_eq!(alone.len(), 6);
     assert!(alone.iter().all(|entry| entry["trace_sha256"].is_string()));
     assert_eq!(alone, together);
+    // Made at another time, in another folder.
+    for name in ["initramfs.cpio", "initramfs-built-in.cpio"] {
+        let of = |out: &str| fs::read(folder.path().join(out).join(name)).expect(name);
+        assert!(of("alone") == of("together"), "{name} differs");
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod record;
 mod recv;
 mod repeats;
 mod soak;
+mod timers;
 mod trace;
 mod trace_damage;
 mod trace_differential;

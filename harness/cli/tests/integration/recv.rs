@@ -136,6 +136,7 @@ fn description() -> Vec<u8> {
         cpus: 2,
         clocksource: "tsc".to_owned(),
         high_resolution_timers: true,
+        idle_tick_stops: true,
         capture: Capture::Streamed,
     };
     let print = FileKind::Format {
