@@ -462,6 +462,48 @@ fn latency_tracers_keep_their_longest_and_its_trace() {
     }
 }
 
+/// trace-cmd itself runs in the guest: the host may not let it trace.
+#[test]
+fn a_latency_trace_that_trace_cmd_has_recorded_is_read_in_both_versions() {
+    let script = "set -e; for version in 6 7; do \
+        trace-cmd record --file-version $version -p irqsoff -o /tmp/$version.dat head -c 10 /proc/version > /tmp/log 2>&1; \
+        cat /sys/kernel/tracing/tracing_max_latency; gzip -c /tmp/$version.dat | base64 -w 0; echo; \
+        trace-cmd reset; done";
+    let recording = check(&["--add", "/usr/bin/trace-cmd"], &[script], &[]);
+    let printed = recording.read("trace/output/command");
+    let lines: Vec<&str> = printed.lines().collect();
+    for (version, lines) in [(6, &lines[..2]), (7, &lines[2..])] {
+        let [maximum, encoded] = lines else {
+            panic!("{printed}");
+        };
+        let (text, file) = (recording.path("text"), recording.path("their.dat"));
+        fs::write(&text, encoded).expect("a file");
+        let decode = format!("base64 -d {} | gunzip > {}", text.display(), file.display());
+        let status = Command::new("sh").args(["-c", &decode]).status();
+        assert!(status.expect("a shell").success());
+        let theirs = report(&file);
+        assert!(
+            theirs.contains(&format!("# latency: {maximum} us")),
+            "{theirs}"
+        );
+        // A stack's frames are lines of their own.
+        let rows = theirs
+            .lines()
+            .skip(1)
+            .filter(|line| !line.is_empty() && !line.starts_with('#') && !line.starts_with(" => "));
+        let ours = output(&["trace", "latency", "--format", "json", argument(&file)]);
+        assert_eq!(code(&ours), 0, "{}", crate::harness::text(&ours));
+        let ours: Value = serde_json::from_slice(&ours.stdout).expect("JSON");
+        assert_eq!(ours["tracer"], "irqsoff", "{version}");
+        assert_eq!(ours["latency_us"].to_string(), *maximum, "{version}");
+        let our_rows = ours["rows"].as_array().map(Vec::len);
+        assert_eq!(our_rows, Some(rows.count()), "{version}: {theirs}");
+        let info = output(&["trace", "info", "--format", "json", argument(&file)]);
+        let info: Value = serde_json::from_slice(&info.stdout).expect("JSON");
+        assert_eq!(info["trace_dat_version"], version, "{info}");
+    }
+}
+
 #[test]
 fn tracers_that_only_the_top_can_run() {
     check(

@@ -86,6 +86,32 @@ fn converted(file: &[u8], version: &str, compression: &str) -> Vec<u8> {
     std::fs::read(&to).expect("trace-cmd wrote it")
 }
 
+/// The rest of the file is the text, `trace-cmd.dat.v6(5)`.
+#[test]
+fn text_of_a_latency_tracer_stands_instead_of_records() {
+    let text = "# tracer: irqsoff\n#\n# latency: 5 us, #2/2, CPU#0\n";
+    let mut bytes = converted(&file(), "6", "none");
+    let kind = b"flyrecord\0";
+    let place = bytes.windows(kind.len()).position(|window| window == kind);
+    bytes.truncate(place.expect("it has records"));
+    bytes.extend(b"latency  \0");
+    bytes.extend(text.as_bytes());
+    let file = open(&bytes);
+    let [buffer] = file.buffers() else {
+        panic!("{:?}", file.buffers());
+    };
+    assert_eq!((file.version(), buffer.cpus.len()), (6, 0));
+    let part = buffer.text.expect("a text");
+    assert_eq!(file.trace_text(part).as_deref(), Ok(text.as_bytes()));
+    assert_eq!(records(&file).0, "");
+    // The description before it is the same.
+    assert_eq!(file.text(Text::Kallsyms).as_deref(), Ok(KALLSYMS));
+    bytes.truncate(bytes.len() - text.len());
+    let file = open(&bytes);
+    let part = file.buffers()[0].text.expect("an empty text");
+    assert_eq!(file.trace_text(part).as_deref(), Ok(&b""[..]));
+}
+
 #[test]
 fn what_was_written_is_read() {
     let bytes = file();
