@@ -49,6 +49,12 @@ const ROUNDS: usize = 7;
 /// Fewer records are no measurement.
 const LEAST_RECORDS: u64 = 3_000_000;
 
+/// Fewer samples are none either: perf's start would be most of what is measured.
+const LEAST_SAMPLES: u64 = 100_000;
+
+/// A program that keeps a CPU busy for seconds, as long as perf is to take samples.
+const SAMPLED: &str = "i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done";
+
 /// trace-cmd's time, as a multiple of ours at least.
 const REPLAY_BOUND: f64 = 10.0;
 const REPORT_BOUND: f64 = 30.0;
@@ -225,15 +231,18 @@ fn record_uftrace(folder: &Path, calls: u64) -> Result<(std::path::PathBuf, u64)
 /// A trace of perf, and how many samples are in it.
 fn record_perf(folder: &Path) -> Result<(std::path::PathBuf, u64)> {
     let data = folder.join("perf.data");
-    let program = folder.join("traced");
     child::run(
         Command::new("perf")
-            .args(["record", "--quiet", "-e", "cpu-clock", "-F", "20000", "-o"])
+            .args(["record", "--quiet", "-e", "cpu-clock", "-F", "max", "-o"])
             .arg(&data)
-            .arg(&program),
+            .args(["--", "sh", "-c", SAMPLED]),
     )?;
     let script = child::output(Command::new("perf").args(["script", "-i"]).arg(&data))?;
     let samples = script.lines().count().try_into()?;
+    ensure!(
+        samples >= LEAST_SAMPLES,
+        "perf took {samples} samples, and {LEAST_SAMPLES} are the least: /proc/sys/kernel/perf_event_max_sample_rate may be low"
+    );
     Ok((data, samples))
 }
 
