@@ -101,6 +101,7 @@ fn what_a_hostile_agent_sends_is_bounded_and_goes_nowhere() {
             cpus: u32::MAX,
             clocksource: "tsc".to_owned(),
             high_resolution_timers: true,
+            idle_tick_stops: true,
             capture: Capture::Drained,
         },
         0,
