@@ -68,6 +68,8 @@ pub enum Event<'a> {
     /// A text from `trace_marker` or `trace_printk` (`print`), without the newline at its end. A text that is no UTF-8
     /// is [`Event::Other`] instead.
     Print {
+        /// An address in the function that wrote it.
+        ip: u64,
         /// The text.
         text: &'a str,
     },
@@ -112,7 +114,7 @@ pub(crate) enum Shape {
     FuncgraphEntry { function: Integer, depth: Integer },
     FuncgraphExit(ExitShape),
     Function { ip: Integer, parent_ip: Integer },
-    Print { text: usize },
+    Print { ip: Integer, text: usize },
     Other,
 }
 
@@ -156,6 +158,7 @@ impl Shape {
                     field: "buf",
                 })?;
                 Self::Print {
+                    ip: format.needed("ip")?,
                     text: text.offset(),
                 }
             }
@@ -179,7 +182,7 @@ impl Shape {
                 exit.rettime,
             ]),
             Self::Function { ip, parent_ip } => ends(&[ip, parent_ip]),
-            Self::Print { text } => text,
+            Self::Print { ip, text } => text.max(ip.end()),
             Self::Other => 0,
         }
     }
@@ -242,8 +245,9 @@ fn decode_event<'a>(format: &'a EventFormat, payload: &'a [u8]) -> Option<Event<
             ip: ip.bits(payload)?,
             parent_ip: parent_ip.bits(payload)?,
         },
-        Shape::Print { text } => match std::str::from_utf8(until_nul(payload.get(*text..)?)) {
+        Shape::Print { ip, text } => match std::str::from_utf8(until_nul(payload.get(*text..)?)) {
             Ok(text) => Event::Print {
+                ip: ip.bits(payload)?,
                 text: text.strip_suffix('\n').unwrap_or(text),
             },
             Err(_) => other,

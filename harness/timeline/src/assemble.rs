@@ -235,7 +235,7 @@ impl<'a> Assembly<'a> {
                 return_value: retval,
                 moment,
             }),
-            Event::Print { text } => {
+            Event::Print { text, .. } => {
                 for marker in markers(text) {
                     self.marker(&marker, moment);
                 }

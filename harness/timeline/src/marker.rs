@@ -36,7 +36,7 @@ pub(crate) enum Marker<'a> {
 /// Whether a record is the agent's own.
 pub(crate) fn is_marker(record: &Record<'_>) -> bool {
     match record.event {
-        Event::Print { text } => text.starts_with(PREFIX),
+        Event::Print { text, .. } => text.starts_with(PREFIX),
         _ => false,
     }
 }

@@ -243,7 +243,7 @@ impl Fields {
             Event::FuncgraphEntry { .. } => 0..2,
             Event::FuncgraphExit { .. } => 0..6,
             Event::Function { .. } => 6..8,
-            Event::Print { .. } => 8..9,
+            Event::Print { .. } => 8..10,
         };
         for (label, field) in self.typed.get(places).unwrap_or_default() {
             if let Some(value) = field.value(record) {
@@ -362,7 +362,7 @@ pub(crate) enum Kind {
 
 impl TypedField {
     /// In the order of the format files; names are those of `kernel/trace/trace_entries.h`.
-    pub(crate) const ALL: [(&'static str, Self); 9] = [
+    pub(crate) const ALL: [(&'static str, Self); 10] = [
         ("func", Self::Function),
         ("depth", Self::Depth),
         ("retval", Self::ReturnValue),
@@ -371,6 +371,8 @@ impl TypedField {
         ("rettime", Self::ReturnTime),
         ("ip", Self::Ip),
         ("parent_ip", Self::ParentIp),
+        // Again: those of a type stand beside each other.
+        ("ip", Self::Ip),
         ("buf", Self::Text),
     ];
 
@@ -392,7 +394,8 @@ impl TypedField {
             (Event::FuncgraphExit { rettime, .. }, Self::ReturnTime) => Value::Unsigned(rettime),
             (Event::Function { ip, .. }, Self::Ip) => Value::Function(ip),
             (Event::Function { parent_ip, .. }, Self::ParentIp) => Value::Code(parent_ip),
-            (Event::Print { text }, Self::Text) => Value::Text(text.as_bytes()),
+            (Event::Print { ip, .. }, Self::Ip) => Value::Function(ip),
+            (Event::Print { text, .. }, Self::Text) => Value::Text(text.as_bytes()),
             _ => return None,
         })
     }

@@ -63,7 +63,7 @@ pub(crate) fn leave(from: u64, to: u64, name: char, depth: u64) -> Record<'stati
 
 /// A text from `trace_marker`.
 pub(crate) fn print(at: u64, text: &str) -> Record<'_> {
-    record(at, Event::Print { text })
+    record(at, Event::Print { ip: 0, text })
 }
 
 /// The same record of another CPU.

@@ -97,10 +97,6 @@ impl Line {
     /// The values of these fields, which must be all there are.
     fn fields<'a>(&'a self, names: &[&(String, Value)]) -> Result<Vec<&'a str>, String> {
         let mut rest = self.fields.as_str();
-        // The address of the function that wrote it, always the same, is not one of the fields that deferinit gives.
-        if self.event == "print" {
-            rest = rest.strip_prefix("ip=tracing_mark_write ").unwrap_or(rest);
-        }
         // Arguments of functions, which no record has unless `func-args` is set.
         if ["funcgraph_entry", "function"].contains(&self.event.as_str()) {
             rest = rest.strip_suffix(" args=ARRAY[]").unwrap_or(rest);

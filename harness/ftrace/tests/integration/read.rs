@@ -552,7 +552,9 @@ fn parts_by_time_and_cpu_are_the_whole_when_merged() {
     let texts: Vec<_> = parts.iter().map(|part| records(part).0).collect();
     assert_eq!(texts.concat(), wanted);
     assert!(
-        texts[0].ends_with("1010100 0 36 Print { text: \"deferinit: load\" }\n"),
+        texts[0].ends_with(
+            "1010100 0 36 Print { ip: 18446744071579893760, text: \"deferinit: load\" }\n"
+        ),
         "{}",
         texts[0]
     );

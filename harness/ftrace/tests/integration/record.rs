@@ -133,7 +133,7 @@ fn a_marker_loses_one_newline_and_what_follows_its_nul() {
     ] {
         check(&print(36, written), |record| {
             assert!(
-                matches!(record.event, Event::Print { text } if text == expected),
+                matches!(record.event, Event::Print { text, .. } if text == expected),
                 "{record:?}"
             );
         });

@@ -400,7 +400,7 @@ impl<'a> KernelReplay<'a> {
         out.extend_from_slice(self.palette.comment.as_bytes());
         out.extend_from_slice(b"/* ");
         match record.event {
-            Event::Print { text } => out.extend_from_slice(text.as_bytes()),
+            Event::Print { text, .. } => out.extend_from_slice(text.as_bytes()),
             Event::Function { ip, parent_ip } => {
                 for (before, address) in [(b"".as_slice(), ip), (b" <-".as_slice(), parent_ip)] {
                     let number = self.names.number(address);

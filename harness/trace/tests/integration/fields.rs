@@ -155,7 +155,7 @@ fn check(raw: Raw, expected_fields: usize) {
 
 #[test]
 fn fields_of_events_probes_and_stacks_are_those_that_trace_cmd_reads() {
-    check(captures::EVENTS, 2493);
+    check(captures::EVENTS, 2494);
 }
 
 #[test]

@@ -47,7 +47,10 @@ impl Numbers {
             _ => 0xffff_ffff_8100_0000 + 16 * (self.next() % 5),
         };
         let event = match self.next() % 16 {
-            0 => Event::Print { text: "text\n" },
+            0 => Event::Print {
+                ip: 0,
+                text: "text\n",
+            },
             1 => Event::Function {
                 ip: function,
                 parent_ip: 0,

@@ -111,7 +111,7 @@ fn made() -> Made {
         leave((18_400, 18_600), second, GAMMA, 0),
         // It is not seen to end.
         enter(19_000, first, HOSTILE, 0),
-        record(20_999, first, Event::Print { text: "end" }),
+        record(20_999, first, Event::Print { ip: 0, text: "end" }),
     ])
 }
 
@@ -448,9 +448,16 @@ fn a_task_that_comes_back_to_a_cpu_is_shown_there_again() {
         enter(1000, task(0), ALPHA, 0),
         enter(4000, task(1), BETA, 1),
         leave((4000, 5000), task(1), BETA, 1),
-        record(6000, task(0), Event::Print { text: "back" }),
+        record(
+            6000,
+            task(0),
+            Event::Print {
+                ip: 0,
+                text: "back",
+            },
+        ),
         leave((1000, 9000), task(0), ALPHA, 0),
-        record(20_999, task(0), Event::Print { text: "end" }),
+        record(20_999, task(0), Event::Print { ip: 0, text: "end" }),
     ]);
     check_of(
         &made,
@@ -470,14 +477,28 @@ fn a_task_that_comes_back_to_a_cpu_is_shown_there_again() {
 fn a_call_without_entry_is_on_its_cpu_only_as_far_as_no_other_task_was_there() {
     // As with tracing_thresh: there are only ends.
     let made = of(vec![
-        record(1000, (0, 7), Event::Print { text: "start" }),
+        record(
+            1000,
+            (0, 7),
+            Event::Print {
+                ip: 0,
+                text: "start",
+            },
+        ),
         leave((1000, 3000), (0, 7), ALPHA, 0),
-        record(5000, (0, 7), Event::Print { text: "here" }),
+        record(
+            5000,
+            (0, 7),
+            Event::Print {
+                ip: 0,
+                text: "here",
+            },
+        ),
         leave((2000, 8000), (0, 8), BETA, 0),
         leave((9000, 9000), (0, 7), DELTA, 0),
         leave((5000, 14_000), (1, 9), GAMMA, 1),
         leave((4000, 16_000), (1, 9), SLEEP, 0),
-        record(20_999, (0, 7), Event::Print { text: "end" }),
+        record(20_999, (0, 7), Event::Print { ip: 0, text: "end" }),
     ]);
     check_of(
         &made,
