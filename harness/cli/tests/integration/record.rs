@@ -918,6 +918,93 @@ fn after_a_panic_and_a_hang_the_trace_is_whole() {
     }
 }
 
+/// What cannot be read from outside is gone, and the message says what and why.
+#[test]
+fn after_a_panic_and_a_hang_an_ordinary_buffer_is_lost() {
+    let hang = &["--deadline", "3600s", "--wall-deadline", "15s"][..];
+    for (arguments, more, command, exit, parts) in [
+        (
+            &["-p", "irqsoff"][..],
+            &[][..],
+            "echo c > /proc/sysrq-trigger",
+            100,
+            &[
+                "with the longest latency and its trace",
+                "irqsoff swaps its buffer",
+            ][..],
+        ),
+        (
+            &["-p", "irqsoff"],
+            hang,
+            "while :; do :; done",
+            102,
+            &["15 s of wall time", "irqsoff swaps its buffer"],
+        ),
+        (
+            &["-e", "sched", "--sub-buffer-size", "8KiB"],
+            &[],
+            "echo c > /proc/sysrq-trigger",
+            100,
+            &["the trace is lost: snapshots, sizes of buffers"],
+        ),
+        (
+            &["-p", "blk"],
+            &[],
+            "echo c > /proc/sysrq-trigger",
+            100,
+            &["the tracer blk records at the top"],
+        ),
+    ] {
+        let arguments = [arguments, more].concat();
+        let recording = Recording::of(&arguments, &[command]);
+        let text = text(&recording.output);
+        assert_eq!(code(&recording.output), exit, "{text}");
+        for part in parts {
+            assert!(text.contains(part), "{arguments:?}: no {part:?} in\n{text}");
+        }
+        assert!(text.contains("Trace:   lost with the guest"), "{text}");
+        let summary = recording.summary();
+        assert_eq!(summary["records"], 0, "{summary}");
+        assert_eq!(summary["lost"], Value::Null, "{summary}");
+        let message = summary["message"].as_str().expect("a message");
+        assert!(message.contains("the host cannot read"), "{message}");
+    }
+}
+
+/// Of a module that records nothing by itself: its items run 5 s after its load.
+#[test]
+fn functions_and_events_of_a_loaded_module_are_recorded() {
+    let path = |name: &str| text(&output(&["module", "path", name])).trim().to_owned();
+    let module = path("test_deferred_twin");
+    let arguments = [
+        "--insmod",
+        &module,
+        "-p",
+        "function",
+        "-l",
+        "*:mod:test_deferred_twin",
+        "-e",
+        "twin_item_started",
+    ];
+    check(
+        &arguments,
+        // Not unloaded: a module that owns events takes the whole trace with it.
+        &["sleep 6"],
+        &[
+            Persistent(true),
+            Line(&["kworker/", "function:", "twin_run_item"]),
+            Line(&["kworker/", "twin_item_started:"]),
+            NoLine(&["vfs_"]),
+            NotInFile("functions", "vfs_"),
+        ],
+    );
+    check_refused(
+        &["--insmod", &path("test_deferred")],
+        2,
+        &["cannot use --insmod", "is that of a module of deferinit's"],
+    );
+}
+
 #[test]
 fn after_qemu_was_killed_the_trace_up_to_then_is_whole() {
     let folder = tempfile::tempdir().expect("a folder");

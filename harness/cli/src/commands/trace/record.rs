@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use deferinit_host::{Ending, check_memory};
-use deferinit_protocol::CommandEnd;
+use deferinit_protocol::{Buffer, CommandEnd, Since, Trace};
 use deferinit_scenario::Clock;
 use serde::Serialize;
 
@@ -129,7 +129,11 @@ pub(super) fn run_with(
     };
     let folder = output.keep();
     let recorded = record(&recording, &folder).map_err(Failure::setup)?;
-    let verdict = verdict(&recorded, &folder, &prepared);
+    let mut verdict = verdict(&recorded, &folder, &prepared);
+    let gone = lost_with_the_guest(&request.plan.trace, &recorded);
+    if let (Some(gone), Some(message)) = (&gone, &mut verdict.message) {
+        message.push_str(&format!("; {gone}"));
+    }
     let summary = Summary {
         format_version: 1,
         ending: verdict.word,
@@ -156,7 +160,7 @@ pub(super) fn run_with(
         let message = verdict.message.unwrap_or_default();
         return Err(Failure::usage(anyhow!(message)));
     }
-    say(arguments, way, &recorded, &verdict, &folder)?;
+    say(arguments, way, &recorded, &verdict, gone.is_some(), &folder)?;
     Ok(verdict.code)
 }
 
@@ -267,6 +271,58 @@ fn verdict(recorded: &Recorded, folder: &Path, prepared: &Prepared) -> Verdict {
     }
 }
 
+/// What is lost, and why, if the guest ended before it handed over what its buffer holds.
+fn lost_with_the_guest(trace: &Trace, recorded: &Recorded) -> Option<String> {
+    match recorded.outcome.ending {
+        Ending::GuestPanic { .. }
+        | Ending::HostDeadline { .. }
+        | Ending::AgentMissing
+        | Ending::TripleFault { .. }
+        | Ending::GuestReset { .. }
+        | Ending::QemuDied { .. }
+        | Ending::QemuHung { .. }
+        | Ending::DiskFull { .. }
+        | Ending::HostSuspended { .. }
+        | Ending::Interrupted
+        | Ending::Truncated { .. } => {}
+        Ending::Complete
+        // It has recorded nothing.
+        | Ending::QemuRefused { .. }
+        | Ending::Stopped
+        | Ending::GuestDeadline { .. }
+        | Ending::AgentError { .. }
+        | Ending::Unsupported { .. }
+        | Ending::Refused { .. }
+        | Ending::NoFunction { .. } => return None,
+    }
+    if trace.streamed || recorded.records > 0 || recorded.lost().is_some() {
+        return None;
+    }
+    let tracer = &trace.tracer;
+    let why = match trace.buffer() {
+        Buffer::Persistent => return None,
+        Buffer::Private if trace.is_latency() => {
+            format!("the tracer {tracer} swaps its buffer with another one at each new maximum")
+        }
+        Buffer::Private => {
+            "snapshots, sizes of buffers and sub-buffers, and overwrite need an ordinary buffer"
+                .to_owned()
+        }
+        Buffer::Top if trace.since == Since::BootTop => {
+            "what records from the boot on, records at the top of tracefs".to_owned()
+        }
+        Buffer::Top => format!("the tracer {tracer} records at the top of tracefs only"),
+    };
+    let what = if trace.is_latency() {
+        "the trace is lost, with the longest latency and its trace"
+    } else {
+        "the trace is lost"
+    };
+    Some(format!(
+        "{what}: {why}, which the host cannot read, and the guest did not come to handing it over"
+    ))
+}
+
 fn command_end(recorded: &Recorded) -> Option<CommandEnd> {
     let ended = recorded.outcome.received.commands.first()?;
     Some(ended.end)
@@ -278,6 +334,7 @@ fn say(
     way: Way,
     recorded: &Recorded,
     verdict: &Verdict,
+    is_gone: bool,
     folder: &Path,
 ) -> Result<(), Failure> {
     let command = match command_end(recorded) {
@@ -299,7 +356,9 @@ fn say(
             bytes => format!("Cut:     {file} after {bytes} bytes"),
         });
     }
-    if recorded.has_trace {
+    if is_gone {
+        lines.push("Trace:   lost with the guest".to_owned());
+    } else if recorded.has_trace {
         let path = arguments
             .output
             .clone()
