@@ -22,6 +22,7 @@ use deferinit_trace::replay::{KernelReplay, Selection as Calls};
 use deferinit_trace::report::FunctionStatistics;
 
 use crate::args::trace::Window;
+use crate::commands::trace::constants;
 use crate::exit::Failure;
 use crate::trace_file::Trace;
 
@@ -136,7 +137,8 @@ fn replay(folder: &Path, function: Option<&str>) -> Result<String, Failure> {
     let mut out = Vec::new();
     replay.header(&mut out);
     let fields = Fields::new(trace.file.formats());
-    let mut names = Names::new(&symbols, &tasks);
+    let constants = constants(&trace)?;
+    let mut names = Names::new(&symbols, &tasks).with_constants(&constants);
     let mut render =
         |record: &Record<'_>, into: &mut Vec<u8>| fields.text(record, &mut names, into);
     trace.each(&Window::default(), |step| {
@@ -176,7 +178,8 @@ fn statistics(folder: &Path) -> Result<String, Failure> {
 fn events(folder: &Path, event: &EventSelection) -> Result<String, Failure> {
     let trace = Trace::open_path(folder, None, true)?;
     let (symbols, tasks) = (trace.symbols()?, trace.tasks()?);
-    let mut names = Names::new(&symbols, &tasks);
+    let constants = constants(&trace)?;
+    let mut names = Names::new(&symbols, &tasks).with_constants(&constants);
     let formats = trace.file.formats();
     let fields = Fields::new(formats);
     let selection = Events::new(

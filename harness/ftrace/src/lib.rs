@@ -69,6 +69,7 @@ pub mod encode;
 pub mod format;
 pub mod page;
 pub mod persistent;
+pub mod printk_formats;
 pub mod record;
 pub mod saved_cmdlines;
 pub mod stats;

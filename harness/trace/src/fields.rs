@@ -18,6 +18,9 @@
 //! | anything else | bytes | `0a1b` | the same, as a string |
 //! | one that reaches outside of its record | missing | `<outside of the record>` | null |
 //!
+//! A pointer to a constant text of the kernel, of which `printk_formats` has the address, is that text: RCU's names, and the
+//! format of a `trace_printk()` (`bprint`), into which its arguments are not put: they stay numbers in `buf`.
+//!
 //! What is no UTF-8 in a text is replaced (U+FFFD), in text and JSON.
 //! No digit is lost in JSON: many readers keep numbers as doubles, exact up to 2^53 (9,007,199,254,740,992), so an
 //! integer beyond that is a string. Addresses are strings always.
@@ -688,7 +691,10 @@ impl Value<'_> {
         match self {
             Value::Signed(value) => numbers::push_signed(out, value),
             Value::Unsigned(value) => numbers::push_decimal(out, value),
-            Value::Pointer(value) => numbers::push_hex(out, value),
+            Value::Pointer(value) => match names.constant(value) {
+                Some(text) => numbers::push_plain(out, text.as_bytes()),
+                None => numbers::push_hex(out, value),
+            },
             Value::Code(address) => out.extend_from_slice(names.place(address).as_bytes()),
             Value::Function(address) => out.extend_from_slice(names.function(address).as_bytes()),
             Value::Text(text) => numbers::push_plain(out, text),
@@ -714,11 +720,11 @@ impl Value<'_> {
                 numbers::push_json_text(out, names.function(address).as_bytes());
             }
             Value::Text(text) => numbers::push_json_text(out, text),
-            Value::Pointer(_) | Value::Bytes(_) => {
-                out.push(b'"');
-                self.push_text(names, out);
-                out.push(b'"');
-            }
+            Value::Pointer(value) => match names.constant(value) {
+                Some(text) => numbers::push_json_text(out, text.as_bytes()),
+                None => push_quoted(self, names, out),
+            },
+            Value::Bytes(_) => push_quoted(self, names, out),
             Value::Integers(values) => push_array(out, values.values(), |out, value| {
                 value.push_json(names, out);
             }),
@@ -752,6 +758,13 @@ impl Value<'_> {
             _ => None,
         }
     }
+}
+
+/// Writes what has no character that JSON would escape.
+fn push_quoted(value: Value<'_>, names: &mut Names<'_>, out: &mut Vec<u8>) {
+    out.push(b'"');
+    value.push_text(names, out);
+    out.push(b'"');
 }
 
 /// The frames of a stack as the kernel's own traces have them: a line ` => symbol` for each.

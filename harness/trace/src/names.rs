@@ -2,11 +2,12 @@
 
 //! Names the tasks and the code addresses of a trace, each address resolved once.
 //!
-//! In: symbols and saved names of tasks. Out: texts to show; control characters in them are written `\x1b`, since the
+//! In: symbols, saved names of tasks, and constant texts. Out: texts to show; control characters in them are written `\x1b`, since the
 //! names come from a guest and go to a terminal.
 
 use std::collections::HashMap;
 
+use deferinit_ftrace::printk_formats::PrintkFormats;
 use deferinit_ftrace::saved_cmdlines::SavedCmdlines;
 use deferinit_ftrace::symbols::Symbols;
 
@@ -26,6 +27,7 @@ const RECENT_BITS: u32 = 10;
 pub struct Names<'a> {
     symbols: &'a Symbols,
     tasks: &'a SavedCmdlines,
+    constants: Option<&'a PrintkFormats>,
     functions: Table,
     places: Table,
     labels: Table,
@@ -93,10 +95,24 @@ impl<'a> Names<'a> {
         Self {
             symbols,
             tasks,
+            constants: None,
             functions: Table::default(),
             places: Table::default(),
             labels: Table::default(),
         }
+    }
+
+    /// The same, with the constant texts that fields point to.
+    #[must_use]
+    pub fn with_constants(mut self, constants: &'a PrintkFormats) -> Self {
+        self.constants = Some(constants);
+        self
+    }
+
+    /// The constant text at an address.
+    #[must_use]
+    pub fn constant(&self, address: u64) -> Option<&'a str> {
+        self.constants?.text(address)
     }
 
     /// The symbols.

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
+use deferinit_ftrace::printk_formats::PrintkFormats;
 use serde::Serialize;
 
 pub(crate) use self::replay::palette;
@@ -52,6 +53,15 @@ struct Versioned<'a, T> {
     format_version: u32,
     #[serde(flatten)]
     content: &'a T,
+}
+
+/// The constant texts that fields of a trace point to.
+pub(crate) fn constants(trace: &crate::trace_file::Trace) -> Result<PrintkFormats, Failure> {
+    trace.file.printk_formats().or_else(|error| {
+        trace
+            .damaged(&error.to_string())
+            .map(|()| PrintkFormats::default())
+    })
 }
 
 /// Prints a result for programs.

@@ -275,6 +275,8 @@ fn events_with_filters_triggers_and_histograms() {
             "fd == 1",
             "-R",
             "hist:keys=fd:vals=count",
+            "-e",
+            "rcu:rcu_utilization",
             "--write",
             "trace_options=sym-offset",
         ],
@@ -283,6 +285,8 @@ fn events_with_filters_triggers_and_histograms() {
             Persistent(true),
             Line(&["sched_process_exit:"]),
             Line(&["sys_enter_write:"]),
+            // A constant text of the kernel's, of which the record has the address.
+            Event(&["rcu_utilization:", "s=Start context switch"]),
             Lines(2, "<stack trace"),
             NoLine(&["sched_switch:         swapper"]),
             File(

@@ -144,15 +144,13 @@ impl Symbols {
             .collect()
     }
 
-    /// Whether `0x1234` is the address of a constant text that trace-cmd shows instead (`printk_formats`).
+    /// Whether trace-cmd shows the address of a constant text (`printk_formats`), which deferinit shows instead.
     fn is_text(&self, ours: &str, theirs: &str) -> bool {
-        let address = ours
-            .strip_prefix("0x")
-            .map(|digits| u64::from_str_radix(digits, 16));
-        let Some(Ok(address)) = address else {
-            return false;
-        };
-        self.texts.get(&address).is_some_and(|text| text == theirs)
+        let digits = theirs.strip_prefix("0x").unwrap_or(theirs);
+        u64::from_str_radix(digits, 16)
+            .ok()
+            .and_then(|address| self.texts.get(&address))
+            .is_some_and(|text| text == ours)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::bytes::index;
 use crate::capture::{ClockConversion, Indexer, Records};
 use crate::format::{Error as FormatError, Formats};
 use crate::page::PageLayout;
+use crate::printk_formats::PrintkFormats;
 use crate::saved_cmdlines::SavedCmdlines;
 use crate::symbols::Symbols;
 use crate::trace_dat::blocks::CpuBlocks;
@@ -399,6 +400,14 @@ impl<S: Source> TraceFile<S> {
     /// [`Error`]: they cannot be read.
     pub fn saved_cmdlines(&self) -> Result<SavedCmdlines, Error> {
         Ok(SavedCmdlines::parse(&self.text(Text::SavedCmdlines)?))
+    }
+
+    /// The constant texts that fields point to.
+    ///
+    /// # Errors
+    /// [`Error`]: they cannot be read.
+    pub fn printk_formats(&self) -> Result<PrintkFormats, Error> {
+        Ok(PrintkFormats::parse(&self.text(Text::PrintkFormats)?))
     }
 
     /// The text of a buffer that has no records but the `trace` file of a latency tracer.

@@ -5,6 +5,7 @@
 use deferinit_ftrace::capture::Capture;
 use deferinit_ftrace::format::Formats;
 use deferinit_ftrace::page::{CpuSubBuffers, PageLayout};
+use deferinit_ftrace::printk_formats::PrintkFormats;
 use deferinit_ftrace::record::Record;
 use deferinit_ftrace::saved_cmdlines::SavedCmdlines;
 use deferinit_ftrace::stats::Stats;
@@ -68,6 +69,7 @@ pub(crate) struct Trace {
     pub(crate) fields: Fields,
     pub(crate) symbols: Symbols,
     pub(crate) tasks: SavedCmdlines,
+    pub(crate) constants: PrintkFormats,
     pub(crate) layout: PageLayout,
     pub(crate) streams: Vec<Vec<u8>>,
     pub(crate) stats: Vec<Stats>,
@@ -92,6 +94,7 @@ impl Trace {
             formats,
             symbols: Symbols::parse(KALLSYMS).expect("the text is a real kernel's"),
             tasks: SavedCmdlines::parse(raw.saved_cmdlines),
+            constants: PrintkFormats::parse(PRINTK_FORMATS),
             layout: PageLayout::parse(HEADER_PAGE, HEADER_EVENT)
                 .expect("the texts are a real kernel's"),
             streams: raw
@@ -115,7 +118,7 @@ impl Trace {
     }
 
     pub(crate) fn names(&self) -> Names<'_> {
-        Names::new(&self.symbols, &self.tasks)
+        Names::new(&self.symbols, &self.tasks).with_constants(&self.constants)
     }
 
     /// Gives all records that there are, whatever is wrong with them.

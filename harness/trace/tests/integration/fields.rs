@@ -69,7 +69,11 @@ fn is_same(value: Value<'_>, printed: &str, names: &mut Names<'_>) -> bool {
         Value::Unsigned(value) => {
             number(i128::from(value)) || printed.trim_end_matches("+0x0") == names.place(value)
         }
-        Value::Pointer(value) => number(i128::from(value)) || (value == 0 && printed == "(nil)"),
+        Value::Pointer(value) => {
+            number(i128::from(value))
+                || (value == 0 && printed == "(nil)")
+                || names.constant(value) == Some(printed)
+        }
         Value::Code(value) | Value::Function(value) => {
             number(i128::from(value))
                 || printed.trim_end_matches("+0x0") == names.place(value)

@@ -26,7 +26,7 @@ use deferinit_trace::script::to_program;
 
 use crate::args::trace::{Dump, DumpFormat, Script, Window};
 use crate::commands::trace::functions::no_call;
-use crate::commands::trace::rewrite;
+use crate::commands::trace::{constants, rewrite};
 use crate::exit::{Failure, complain};
 use crate::trace_file::Trace;
 
@@ -68,7 +68,8 @@ pub(crate) fn run(arguments: &Dump) -> Result<u8, Failure> {
 pub(crate) fn script(arguments: &Script) -> Result<u8, Failure> {
     let trace = Trace::open(&arguments.input)?;
     let (symbols, tasks) = (trace.symbols()?, trace.tasks()?);
-    let mut names = Names::new(&symbols, &tasks);
+    let constants = constants(&trace)?;
+    let mut names = Names::new(&symbols, &tasks).with_constants(&constants);
     let fields = Fields::new(trace.file.formats());
     let (program, rest) = arguments
         .command
@@ -149,7 +150,8 @@ fn finish(trace: &Trace, outcome: Result<Tally, Stopped>, what: &str) -> Result<
 
 fn export(trace: &Trace, arguments: &Dump, out: &mut impl Write) -> Result<Tally, Stopped> {
     let (symbols, tasks) = (trace.symbols()?, trace.tasks()?);
-    let mut names = Names::new(&symbols, &tasks);
+    let constants = constants(trace)?;
+    let mut names = Names::new(&symbols, &tasks).with_constants(&constants);
     let fields = Fields::new(trace.file.formats());
     let window = &arguments.window;
     let tally = match arguments.format {

@@ -19,7 +19,7 @@ use deferinit_trace::text::scaled;
 
 use crate::args::Format;
 use crate::args::trace::{Buckets, Events, Window};
-use crate::commands::trace::print_json;
+use crate::commands::trace::{constants, print_json};
 use crate::exit::{Failure, complain};
 use crate::stdout::{Printed, print_bytes, written};
 use crate::trace_file::Trace;
@@ -28,7 +28,8 @@ use crate::trace_file::Trace;
 pub(crate) fn run(arguments: &Events) -> Result<u8, Failure> {
     let trace = Trace::open(&arguments.input)?;
     let (symbols, tasks) = (trace.symbols()?, trace.tasks()?);
-    let mut names = Names::new(&symbols, &tasks);
+    let constants = constants(&trace)?;
+    let mut names = Names::new(&symbols, &tasks).with_constants(&constants);
     let fields = Fields::new(trace.file.formats());
     let patterns: Vec<&str> = arguments.event.iter().map(String::as_str).collect();
     let selection = select(
