@@ -80,7 +80,9 @@ impl Drop for Reserve {
 pub(crate) fn too_little_free(folder: &Path) -> Option<u64> {
     // A file system that does not say is not known to be full.
     let known = statvfs(folder).ok()?;
-    let free = known.blocks_available().saturating_mul(known.fragment_size());
+    let free = known
+        .blocks_available()
+        .saturating_mul(known.fragment_size());
     (free < LEAST_FREE_BYTES).then_some(free)
 }
 
