@@ -37,6 +37,8 @@ pub struct PhaseNames {
     pub begin: u64,
     /// Its items, by id: each with its name, which is the id in decimal if it has none.
     pub items: BTreeMap<u32, ItemNames>,
+    /// By an item's id, those that it comes after.
+    pub after: BTreeMap<u32, Vec<u32>>,
 }
 
 /// The names of an item.
@@ -109,6 +111,8 @@ pub struct Analysis<'a> {
     cpus: usize,
     /// By item, the job that it was armed with and that has not started.
     pending: HashMap<ItemKey, JobId>,
+    /// Whether names are wanted at all just now.
+    pub(crate) is_silent: bool,
 }
 
 impl<'a> Analysis<'a> {
@@ -147,6 +151,7 @@ impl<'a> Analysis<'a> {
             lacks,
             has_sched,
             pending,
+            is_silent: false,
         }
     }
 
@@ -225,8 +230,8 @@ impl<'a> Analysis<'a> {
 
     /// What a job is called: an item by its name, all others by their function.
     pub fn label(&mut self, id: JobId) -> String {
-        let Some(job) = self.job(id) else {
-            return "nothing".to_owned();
+        let Some(job) = self.job(id).filter(|_| !self.is_silent) else {
+            return String::new();
         };
         let (kind, function, attempt) = (job.kind, job.function, job.attempt);
         match (kind, job.item) {
@@ -269,11 +274,17 @@ impl<'a> Analysis<'a> {
     }
 
     pub(crate) fn function_name(&mut self, function: u64) -> String {
+        if self.is_silent {
+            return String::new();
+        }
         self.names.function(function).to_owned()
     }
 
     /// A task as `NAME-PID`.
     pub(crate) fn task_name(&self, pid: i32) -> String {
+        if self.is_silent {
+            return String::new();
+        }
         if pid == 0 {
             return "the idle task".to_owned();
         }
@@ -281,6 +292,9 @@ impl<'a> Analysis<'a> {
     }
 
     pub(crate) fn workqueue_name(&self, place: u32) -> String {
+        if self.is_silent {
+            return String::new();
+        }
         usize::try_from(place)
             .ok()
             .and_then(|place| self.workqueues.get(place))

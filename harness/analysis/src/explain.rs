@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::analysis::{Analysis, Lack};
 use crate::collect::Loss;
+use crate::graph::kind_word;
 use crate::job::{ItemKey, Job, JobId, Kind};
 use crate::oracle::MissKind;
 use crate::segment::{Segment, SegmentKind};
@@ -275,12 +276,7 @@ impl Analysis<'_> {
         let mode = job.item.and_then(|item| self.item_mode(item));
         Some(Explained {
             job: id.number(),
-            kind: match job.kind {
-                Kind::Item => "item",
-                Kind::Work => "work",
-                Kind::Timer => "timer",
-                Kind::Initcall => "initcall",
-            },
+            kind: kind_word(job.kind),
             name,
             item: job.item.map(|item| item.id),
             mode: mode.map(str::to_owned),

@@ -25,9 +25,13 @@
 
 mod analysis;
 mod collect;
+pub mod draw;
 mod events;
 pub mod explain;
+pub mod extract;
+pub mod graph;
 pub mod job;
+pub mod model;
 mod oracle;
 mod segment;
 mod ticks;

@@ -116,6 +116,14 @@ impl Segment {
 struct Chain {
     at: u64,
     segments: Vec<Segment>,
+    reasons: Reasons,
+}
+
+/// Whether segments say why they are as long as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reasons {
+    Given,
+    Left,
 }
 
 impl Chain {
@@ -135,7 +143,10 @@ impl Chain {
             from: self.at,
             to,
             cause,
-            why: why(),
+            why: match self.reasons {
+                Reasons::Given => why(),
+                Reasons::Left => String::new(),
+            },
             is_unknown: false,
         });
         self.at = to;
@@ -145,6 +156,18 @@ impl Chain {
 impl Analysis<'_> {
     /// The segments of a job's life.
     pub fn segments(&mut self, id: JobId) -> Vec<Segment> {
+        self.segments_with(id, Reasons::Given)
+    }
+
+    /// The same without the words, which take most of the time.
+    pub fn bare_segments(&mut self, id: JobId) -> Vec<Segment> {
+        self.is_silent = true;
+        let segments = self.segments_with(id, Reasons::Left);
+        self.is_silent = false;
+        segments
+    }
+
+    fn segments_with(&mut self, id: JobId, reasons: Reasons) -> Vec<Segment> {
         let Some(job) = self.job(id).cloned() else {
             return Vec::new();
         };
@@ -154,6 +177,7 @@ impl Analysis<'_> {
         let mut chain = Chain {
             at: begin,
             segments: Vec::new(),
+            reasons,
         };
         if job.kind == Kind::Item {
             self.before_item(&job, &mut chain);

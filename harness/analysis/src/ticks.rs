@@ -20,10 +20,22 @@ const DRIFT: i128 = 2000;
 /// Ticks of a trace, while records come.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Observed {
-    first: Option<(u64, u64)>,
+    /// For each HZ, the longest stretch of records that fit an even grid.
+    best: [Option<Grid>; CHOICES.len()],
+    /// The one that the last record belongs to.
+    current: [Option<Grid>; CHOICES.len()],
+}
+
+/// A stretch of records that fit an even grid.
+#[derive(Clone, Copy, Debug)]
+struct Grid {
+    /// Its first record, and the jiffy in it.
+    first: (u64, u64),
+    /// Its last one.
     last: (u64, u64),
-    /// For each HZ, the smallest time minus jiffies that was seen, and the largest.
-    grids: [Option<(i128, i128)>; CHOICES.len()],
+    /// The earliest time that the first jiffy can have begun at, and the latest.
+    low: i128,
+    high: i128,
 }
 
 /// When each jiffy began.
@@ -31,8 +43,10 @@ pub(crate) struct Observed {
 pub struct Ticks {
     /// Ticks a second.
     pub hz: u32,
-    /// Time of the jiffy 0, in nanoseconds; none if the records contradict an even grid.
+    /// Time of the jiffy 0, in nanoseconds; none if no records fit an even grid.
     origin: Option<i128>,
+    /// From when on: while a kernel boots, it does not yet count.
+    since: u64,
 }
 
 /// Length of a tick in nanoseconds, rounded: `TICK_NSEC`.
@@ -44,53 +58,84 @@ pub fn tick_ns(hz: u32) -> u64 {
         .unwrap_or_default()
 }
 
+impl Grid {
+    fn new(at: u64, jiffies: u64) -> Self {
+        Self {
+            first: (at, jiffies),
+            last: (at, jiffies),
+            low: i128::from(at),
+            high: i128::from(at),
+        }
+    }
+
+    /// The same with one more record; none if that does not fit: all lie within one tick of an even grid, but for drift.
+    fn with(mut self, at: u64, jiffies: u64, hz: u32) -> Option<Self> {
+        let since = i128::from(jiffies.wrapping_sub(self.first.1).cast_signed());
+        let begin = i128::from(at) - since * i128::from(tick_ns(hz));
+        self.low = self.low.min(begin);
+        self.high = self.high.max(begin);
+        self.last = (at, jiffies);
+        let span = i128::from(at.saturating_sub(self.first.0));
+        let is_even = self.high - self.low < i128::from(tick_ns(hz)) + span / DRIFT + 1;
+        is_even.then_some(self)
+    }
+
+    fn jiffies(&self) -> u64 {
+        self.last.1.saturating_sub(self.first.1)
+    }
+}
+
 impl Observed {
     /// Takes what one record says.
     pub(crate) fn take(&mut self, at: u64, jiffies: u64) {
-        let (_, first) = *self.first.get_or_insert((at, jiffies));
-        self.last = (at, jiffies);
-        // Jiffies begin shortly before they wrap around 32 bits, not 64; the distance stays small.
-        let since = i128::from(jiffies.wrapping_sub(first).cast_signed());
-        for (grid, hz) in self.grids.iter_mut().zip(CHOICES) {
-            let begin = i128::from(at) - since * i128::from(tick_ns(hz));
-            *grid = Some(match *grid {
-                None => (begin, begin),
-                Some((low, high)) => (low.min(begin), high.max(begin)),
-            });
+        let grids = self.current.iter_mut().zip(&mut self.best).zip(CHOICES);
+        for ((current, best), hz) in grids {
+            let grid = current
+                .and_then(|grid| grid.with(at, jiffies, hz))
+                .unwrap_or_else(|| Grid::new(at, jiffies));
+            *current = Some(grid);
+            if best.is_none_or(|best| best.first == grid.first || best.jiffies() < grid.jiffies()) {
+                *best = Some(grid);
+            }
         }
     }
 
     /// The ticks; none if the trace has too few of them and nobody knows HZ.
     pub(crate) fn finish(&self, known_hz: Option<u32>) -> Option<Ticks> {
-        let (_, first) = self.first?;
+        self.best.iter().flatten().next()?;
         let hz = known_hz.or_else(|| self.only_hz())?;
         let place = CHOICES.iter().position(|choice| *choice == hz);
-        let grid = place.and_then(|place| self.grids.get(place).copied().flatten());
-        let origin = grid
-            .filter(|grid| self.is_even(*grid, hz))
-            .map(|(low, _)| low - i128::from(first) * i128::from(tick_ns(hz)));
-        Some(Ticks { hz, origin })
+        let grid = place
+            .and_then(|place| self.best.get(place).copied().flatten())
+            .filter(|grid| known_hz.is_none() || self.is_longest(grid));
+        Some(Ticks {
+            hz,
+            origin: grid.map(|grid| grid.low - i128::from(grid.first.1) * i128::from(tick_ns(hz))),
+            since: grid.map_or(0, |grid| grid.first.0),
+        })
     }
 
-    /// The only HZ that fits.
+    /// Whether no other HZ has a stretch that is much longer.
+    fn is_longest(&self, grid: &Grid) -> bool {
+        let others = self.best.iter().flatten();
+        others
+            .map(Grid::jiffies)
+            .all(|jiffies| jiffies <= grid.jiffies().saturating_mul(2).saturating_add(2))
+    }
+
+    /// The only HZ that fits for long.
     fn only_hz(&self) -> Option<u32> {
-        let (_, first) = self.first?;
-        if self.last.1.wrapping_sub(first) < ENOUGH {
-            return None;
-        }
-        let mut fitting = CHOICES
-            .into_iter()
-            .zip(self.grids)
-            .filter_map(|(hz, grid)| self.is_even(grid?, hz).then_some(hz));
-        let only = fitting.next()?;
-        fitting.next().is_none().then_some(only)
-    }
-
-    /// Whether all records lie within one tick of an even grid, but for drift.
-    fn is_even(&self, (low, high): (i128, i128), hz: u32) -> bool {
-        let (began, _) = self.first.unwrap_or_default();
-        let span = i128::from(self.last.0.saturating_sub(began));
-        high - low < i128::from(tick_ns(hz)) + span / DRIFT + 1
+        let longest = |without: Option<u32>| {
+            self.best
+                .iter()
+                .zip(CHOICES)
+                .filter(|(_, hz)| Some(*hz) != without)
+                .filter_map(|(grid, hz)| Some(((*grid)?.jiffies(), hz)))
+                .max()
+        };
+        let (jiffies, hz) = longest(None)?;
+        let second = longest(Some(hz)).map_or(0, |(jiffies, _)| jiffies);
+        (jiffies >= ENOUGH && second < jiffies / 2).then_some(hz)
     }
 }
 
@@ -99,7 +144,25 @@ impl Ticks {
     #[must_use]
     pub fn begin(&self, jiffy: u64) -> Option<u64> {
         let since = i128::from(jiffy).checked_mul(i128::from(tick_ns(self.hz)))?;
-        u64::try_from(self.origin?.checked_add(since)?).ok()
+        let at = u64::try_from(self.origin?.checked_add(since)?).ok()?;
+        (at >= self.since.saturating_sub(tick_ns(self.hz))).then_some(at)
+    }
+
+    /// The jiffy at a time of the trace's clock.
+    #[must_use]
+    pub fn jiffy(&self, at: u64) -> Option<u64> {
+        let since = i128::from(at).checked_sub(self.origin?)?;
+        u64::try_from(since.checked_div(i128::from(tick_ns(self.hz)))?).ok()
+    }
+
+    /// A grid whose jiffy 0 begins with the clock.
+    #[must_use]
+    pub fn from_zero(hz: u32) -> Self {
+        Self {
+            hz,
+            origin: Some(0),
+            since: 0,
+        }
     }
 
     /// How long so many jiffies are, in nanoseconds.
@@ -155,7 +218,23 @@ mod tests {
             (jiffy % 5) * 3_000_000
         });
         assert_eq!(seen.finish(None), None, "up to three ticks off");
-        let ticks = seen.finish(Some(250)).expect("HZ is known");
-        assert_eq!(ticks.begin(4_294_893_003), None);
+    }
+
+    #[test]
+    fn grid_begins_when_the_kernel_counts() {
+        // For 100 jiffies of the boot, each takes twice as long.
+        let late = |jiffy: u64| (4_294_893_100_u64.saturating_sub(jiffy)) * 4_000_000;
+        let mut seen = Observed::default();
+        for jiffy in 4_294_893_000..4_294_893_600 {
+            let at = 7_000_000_000 + (jiffy - 4_294_893_000) * tick_ns(250) - late(jiffy);
+            seen.take(at, jiffy);
+        }
+        for known in [None, Some(250)] {
+            let ticks = seen.finish(known).expect("enough of them");
+            assert_eq!(ticks.hz, 250);
+            assert_eq!(ticks.begin(4_294_893_500), Some(9_000_000_000));
+            assert_eq!(ticks.jiffy(9_000_000_000), Some(4_294_893_500));
+            assert_eq!(ticks.begin(4_294_893_000), None, "not yet");
+        }
     }
 }

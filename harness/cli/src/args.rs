@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use self::analysis::Explain;
+use self::analysis::{CriticalPath, Explain, Graph, WhatIf};
 use self::trace::Trace;
 
 /// Tests deferred initialisation in the Linux kernel.
@@ -45,6 +45,9 @@ pub(crate) enum Command {
     /// Check scenario files without running them
     Check(Check),
     Explain(Explain),
+    Graph(Graph),
+    CriticalPath(CriticalPath),
+    WhatIf(Box<WhatIf>),
     /// Record a trace, or analyse one: of a run, or any trace.dat
     #[command(subcommand)]
     Trace(Trace),

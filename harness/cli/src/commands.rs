@@ -5,9 +5,11 @@
 pub(crate) mod check;
 pub(crate) mod doctor;
 pub(crate) mod explain;
+pub(crate) mod graph;
 pub(crate) mod kernel;
 pub(crate) mod list;
 pub(crate) mod module;
 pub(crate) mod run;
 pub(crate) mod setup;
 pub(crate) mod trace;
+pub(crate) mod what_if;

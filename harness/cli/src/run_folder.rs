@@ -12,8 +12,9 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use deferinit_analysis::{Beside, ItemNames, PhaseNames};
-use deferinit_scenario::{Clock, Scenario};
-use deferinit_timeline::Timeline;
+use deferinit_scenario::{Arrangement, Clock, Scenario, Shape, Workload};
+use deferinit_timeline::{PhaseSpan, Timeline};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::exit::Failure;
@@ -54,7 +55,11 @@ impl RunFolder {
         }
     }
 
-    fn read(folder: &Path, boot: Option<String>) -> Result<Self, Failure> {
+    /// Reads the folder of a run; of a workload in the kernel's image, for the boot of one phase.
+    ///
+    /// # Errors
+    /// A file is there and cannot be read.
+    pub(crate) fn read(folder: &Path, boot: Option<String>) -> Result<Self, Failure> {
         let run = Self {
             scenario: json(&folder.join("plan.json"))?,
             timeline: json(&folder.join("timeline.json"))?,
@@ -86,15 +91,31 @@ impl RunFolder {
         }
     }
 
+    /// The phases that the trace is of.
+    pub(crate) fn spans<'a>(&self, timeline: &'a Timeline) -> Vec<&'a PhaseSpan> {
+        let is_of_trace = |name: &str| self.boot.as_deref().is_none_or(|boot| boot == name);
+        let phases = timeline.phases.iter();
+        phases.filter(|phase| is_of_trace(&phase.name)).collect()
+    }
+
+    /// In what a kernel differs from the run's; none if it is the same.
+    pub(crate) fn other_kernel(&self, build: &impl Serialize) -> Option<String> {
+        let own = self.build.as_ref()?;
+        let other = serde_json::to_value(build).ok()?;
+        ["image_sha256", "config_sha256", "release"]
+            .into_iter()
+            .find(|key| {
+                own.get("kernel").map(|kernel| kernel.get(key))
+                    != other.get("kernel").map(|kernel| kernel.get(key))
+            })
+            .map(|key| format!("its {key} is another one"))
+    }
+
     fn phases(&self) -> Vec<PhaseNames> {
         let Some(timeline) = &self.timeline else {
             return Vec::new();
         };
-        let is_of_trace = |name: &str| self.boot.as_deref().is_none_or(|boot| boot == name);
-        let phases = timeline
-            .phases
-            .iter()
-            .filter(|phase| is_of_trace(&phase.name));
+        let phases = self.spans(timeline).into_iter();
         let names = phases.map(|phase| PhaseNames {
             name: phase.name.clone(),
             begin: phase.begin.recorded.0,
@@ -110,8 +131,24 @@ impl RunFolder {
                     (item.id, names)
                 })
                 .collect(),
+            after: self.after(&phase.name),
         });
         names.collect()
+    }
+
+    /// What each item of a phase comes after.
+    fn after(&self, phase: &str) -> BTreeMap<u32, Vec<u32>> {
+        let phases = self.scenario.iter().flat_map(|scenario| &scenario.phases);
+        let Some(workload) = phases
+            .filter(|other| other.name == phase)
+            .map(|phase| &phase.workload)
+            .next()
+        else {
+            return BTreeMap::new();
+        };
+        (0..workload.items())
+            .map(|id| (id, before(workload, id)))
+            .collect()
     }
 
     /// By the names that the module gives its queues: `ffi::OwnedQueue::new()`.
@@ -122,6 +159,23 @@ impl RunFolder {
             .filter(|queue| queue.max_active > 0)
             .map(|queue| (format!("deferred-{}", queue.name), queue.max_active))
             .collect()
+    }
+}
+
+/// The items that an item comes after.
+pub(crate) fn before(workload: &Workload, id: u32) -> Vec<u32> {
+    match &workload.shape {
+        Shape::Uniform(uniform) => match uniform.arrangement {
+            Arrangement::Parallel => Vec::new(),
+            Arrangement::Chain => id.checked_sub(1).into_iter().collect(),
+        },
+        Shape::Plan(items) => usize::try_from(id)
+            .ok()
+            .and_then(|place| items.get(place))
+            .into_iter()
+            .flat_map(|item| &item.after)
+            .filter_map(|name| workload.id_of(name))
+            .collect(),
     }
 }
 

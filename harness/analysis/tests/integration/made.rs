@@ -105,6 +105,7 @@ impl Made {
             name: "main".to_owned(),
             begin: 0,
             items: items.collect(),
+            after: BTreeMap::new(),
         }];
         self
     }

@@ -3,4 +3,5 @@
 //! Tests of the analysis: on real captures, and on records made by hand with known answers.
 
 mod explain;
+mod graph;
 mod made;

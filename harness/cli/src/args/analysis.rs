@@ -2,10 +2,12 @@
 
 //! The arguments of the commands that say why: `explain` and those after it.
 
-use clap::Args;
+use std::path::PathBuf;
 
-use super::Format;
+use clap::{Args, ValueEnum};
+
 use super::trace::{Input, Window};
+use super::{Format, KernelChoice};
 
 /// Say why work came when it did: its delay, rounding, queue, worker and CPU, each with the kernel's rule
 ///
@@ -43,6 +45,111 @@ pub(crate) struct Explain {
 
     #[command(flatten)]
     pub(crate) window: Window,
+
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// Write what waited for what: a graph of items, works, timers and initcalls
+///
+/// An edge is a reason for which one job came after another: it armed, called or woke it, it had the worker, the CPU or
+/// the place on the queue that the other waited for, or the plan has it before. Each job has its slack: how much later
+/// it could have been without the last item being later.
+///
+/// This is not `deferinit trace graph`, which prints which function called which.
+#[derive(Debug, Args)]
+pub(crate) struct Graph {
+    #[command(flatten)]
+    pub(crate) input: Input,
+
+    /// In which form
+    #[arg(long, value_enum, default_value_t = GraphFormat::Dot)]
+    pub(crate) format: GraphFormat,
+
+    /// All jobs of the kernel, not only items and what they waited for
+    #[arg(long)]
+    pub(crate) all: bool,
+
+    /// Into this new file [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) window: Window,
+}
+
+/// Forms of a graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// For graphviz
+    Dot,
+    /// For programs
+    Json,
+    /// A picture for a browser: a row for each job, time from left to right
+    Svg,
+}
+
+/// Print the chain that made everything as long as it was, with what each link costs, and each item's slack
+#[derive(Debug, Args)]
+pub(crate) struct CriticalPath {
+    #[command(flatten)]
+    pub(crate) input: Input,
+
+    #[command(flatten)]
+    pub(crate) window: Window,
+
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// Predict what another choice would gain: items of a run made direct, async or deferred, on so many CPUs
+///
+/// Makes a model of the run's workload from its trace: what each item runs and sleeps, its order, its queue, and what
+/// init does between them. Runs that model with another choice, and says when init would return and when all would be
+/// done. --search finds the choice with which init returns first; --verify boots it and shows prediction and
+/// measurement side by side.
+///
+/// In exact mode one virtual CPU runs at a time, so work that needs CPUs gains nothing from more of them: what it would
+/// gain on real ones is marked as what it is, a model only.
+///
+/// The run has to have been recorded with `trace: { events: [sched, timer] }`.
+#[derive(Debug, Args)]
+pub(crate) struct WhatIf {
+    #[command(flatten)]
+    pub(crate) input: Input,
+
+    /// Make an item direct (in init), async (async_schedule()) or deferred (work on system_dfl_wq); may be given again
+    #[arg(long, value_name = "NAME=MODE")]
+    pub(crate) set: Vec<String>,
+
+    /// So many CPUs
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) cpus: Option<u32>,
+
+    /// Find the modes of all items that gain most
+    #[arg(long)]
+    pub(crate) search: bool,
+
+    /// One item has to end before the other is armed; may be given again
+    #[arg(long, value_name = "X,Y")]
+    pub(crate) before: Vec<String>,
+
+    /// Boot the variant, in exact mode, and show what is measured beside what was predicted
+    #[arg(long)]
+    pub(crate) verify: bool,
+
+    /// Put the run of --verify into this new folder [default: a new folder below deferinit-runs]
+    #[arg(long, value_name = "DIR", requires = "verify")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// The phase [default: the only one]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) phase: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) kernel: KernelChoice,
 
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Text)]

@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 
 use anyhow::anyhow;
-use deferinit_analysis::explain::{Explanation, Look, Wanted};
+use deferinit_analysis::explain::{Look, Wanted};
 use deferinit_analysis::{Analysis, Beside, Collector};
 use deferinit_ftrace::saved_cmdlines::SavedCmdlines;
 use deferinit_ftrace::stats::Stats;
@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &Explain) -> Result<u8, Failure> {
     };
     let explanation = analysis.explain(&wanted, arguments.limit);
     if explanation.jobs.is_empty() {
-        return Err(nothing(&trace, &explanation, arguments.item.as_deref()));
+        return Err(nothing(&trace, &analysis, arguments.item.as_deref()));
     }
     match arguments.format {
         Format::Json => print_json(&explanation)?,
@@ -127,16 +127,21 @@ pub(crate) fn look() -> Look {
     }
 }
 
-fn nothing(trace: &Trace, explanation: &Explanation, name: Option<&str>) -> Failure {
+/// An error for what the trace does not have: any job, or one of this name.
+pub(crate) fn nothing(trace: &Trace, analysis: &Analysis<'_>, name: Option<&str>) -> Failure {
     let path = trace.path.display();
-    let error = match name {
-        Some(name) if explanation.lacks.len() < 5 => {
-            anyhow!("{path}: no item, work, timer or initcall of the trace is named {name:?}")
-        }
-        Some(_) | None => anyhow!(
-            "{path}: there is no item, work, timer or initcall in it\n{}",
-            explanation.remarks().trim_end()
-        ),
-    };
-    Failure::usage(error)
+    if let Some(name) = name.filter(|_| !analysis.jobs().is_empty()) {
+        return Failure::usage(anyhow!(
+            "{path}: no item, work, timer or initcall of the trace is named {name:?}"
+        ));
+    }
+    let lacks: Vec<String> = analysis
+        .lacks()
+        .iter()
+        .map(|lack| format!("{} (-e {})", lack.events.join(", "), lack.records))
+        .collect();
+    Failure::usage(anyhow!(
+        "{path}: there is no item, work, timer or initcall in it; none of these events has a record: {}",
+        lacks.join("; ")
+    ))
 }
