@@ -6,6 +6,7 @@
 //! trace lacks, and where records are lost.
 
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 use deferinit_ftrace::saved_cmdlines::SavedCmdlines;
 use deferinit_ftrace::symbols::Symbols;
@@ -13,6 +14,7 @@ use deferinit_trace::names::Names;
 use serde::Serialize;
 
 use crate::collect::{Collector, Loss};
+use crate::graph::Lives;
 use crate::job::{ItemKey, Job, JobId, Kind};
 use crate::oracle::WheelAccount;
 use crate::ticks::Ticks;
@@ -111,6 +113,8 @@ pub struct Analysis<'a> {
     cpus: usize,
     /// By item, the job that it was armed with and that has not started.
     pending: HashMap<ItemKey, JobId>,
+    /// What connects the jobs, once that was asked for.
+    pub(crate) lives: Option<Rc<Lives>>,
     /// Whether names are wanted at all just now.
     pub(crate) is_silent: bool,
 }
@@ -151,6 +155,7 @@ impl<'a> Analysis<'a> {
             lacks,
             has_sched,
             pending,
+            lives: None,
             is_silent: false,
         }
     }

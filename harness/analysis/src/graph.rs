@@ -9,6 +9,7 @@
 //! Slack is what a job could have been later without the last item being later; a timer's bucket could swallow more.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
 
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -210,21 +211,25 @@ fn edge_of(kind: SegmentKind) -> Option<EdgeKind> {
     }
 }
 
+/// A hash that is made for each moment.
+type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
 /// All chains of a trace with what connects them.
-struct Lives {
-    lives: HashMap<JobId, Life>,
+#[derive(Debug)]
+pub(crate) struct Lives {
+    lives: Map<JobId, Life>,
     /// The job that stands for another: an item for the work that was queued for it.
-    stands_for: HashMap<JobId, JobId>,
+    stands_for: Map<JobId, JobId>,
     /// What a job's first moment comes from, and when.
-    origin: HashMap<JobId, (JobId, u64, EdgeKind)>,
+    origin: Map<JobId, (JobId, u64, EdgeKind)>,
     /// What the plan has before a job, and did not arm it as the last one: with its end and the job's begin.
-    joins: HashMap<JobId, Vec<(JobId, u64, u64)>>,
+    joins: Map<JobId, Vec<(JobId, u64, u64)>>,
 }
 
 impl Lives {
     fn of(analysis: &mut Analysis<'_>) -> Self {
         let ids: Vec<JobId> = analysis.ids().map(|(id, _)| id).collect();
-        let mut stands_for = HashMap::new();
+        let mut stands_for = Map::default();
         for (id, job) in analysis.ids() {
             let Some(carrier) = job.carrier.filter(|_| job.kind == Kind::Item) else {
                 continue;
@@ -236,14 +241,14 @@ impl Lives {
                 stands_for.insert(carrier, id);
             }
         }
-        let mut lives = HashMap::new();
+        let mut lives = Map::default();
         for id in ids.iter().filter(|id| !stands_for.contains_key(id)) {
             let life = Life::of(&analysis.bare_segments(*id));
             if !life.moments.is_empty() {
                 lives.insert(*id, life);
             }
         }
-        let mut origin = HashMap::new();
+        let mut origin = Map::default();
         for id in ids {
             let Some(job) = analysis.job(id).filter(|_| lives.contains_key(&id)) else {
                 continue;
@@ -276,7 +281,7 @@ impl Lives {
             lives,
             stands_for,
             origin,
-            joins: HashMap::new(),
+            joins: Map::default(),
         };
         all.joins = analysis.joins(&all);
         all
@@ -297,7 +302,7 @@ impl Lives {
     }
 
     /// For each job, how much later each of its moments could be without the last item being later.
-    fn slacks(&self, targets: &BTreeSet<JobId>, end: u64) -> HashMap<JobId, Vec<Option<u64>>> {
+    fn slacks(&self, targets: &BTreeSet<JobId>, end: u64) -> Map<JobId, Vec<Option<u64>>> {
         let mut order: Vec<(u64, JobId, usize)> = Vec::new();
         for (id, life) in &self.lives {
             order.extend(
@@ -307,7 +312,7 @@ impl Lives {
             );
         }
         order.sort_unstable();
-        let mut slacks: HashMap<JobId, Vec<Option<u64>>> = self
+        let mut slacks: Map<JobId, Vec<Option<u64>>> = self
             .lives
             .iter()
             .map(|(id, life)| (*id, vec![None; life.moments.len()]))
@@ -337,7 +342,7 @@ impl Lives {
         id: JobId,
         place: usize,
         end: Option<u64>,
-        slacks: &mut HashMap<JobId, Vec<Option<u64>>>,
+        slacks: &mut Map<JobId, Vec<Option<u64>>>,
     ) -> bool {
         let Some((life, at)) = self
             .lives
@@ -346,7 +351,7 @@ impl Lives {
         else {
             return false;
         };
-        let known = |slacks: &HashMap<JobId, Vec<Option<u64>>>, id: JobId, place: usize| {
+        let known = |slacks: &Map<JobId, Vec<Option<u64>>>, id: JobId, place: usize| {
             slacks
                 .get(&id)
                 .and_then(|all| all.get(place).copied().flatten())
@@ -390,7 +395,7 @@ impl Lives {
 
 /// Lowers what is known of a moment; tells whether that is news.
 fn set(
-    slacks: &mut HashMap<JobId, Vec<Option<u64>>>,
+    slacks: &mut Map<JobId, Vec<Option<u64>>>,
     id: JobId,
     place: usize,
     slack: Option<u64>,
@@ -412,9 +417,19 @@ fn least(one: Option<u64>, other: Option<u64>) -> Option<u64> {
 }
 
 impl Analysis<'_> {
+    /// All chains, made when they are first asked for.
+    fn all_lives(&mut self) -> Rc<Lives> {
+        if let Some(lives) = &self.lives {
+            return Rc::clone(lives);
+        }
+        let lives = Rc::new(Lives::of(self));
+        self.lives = Some(Rc::clone(&lives));
+        lives
+    }
+
     /// What waits for what.
     pub fn graph(&mut self, scope: Scope) -> JobGraph {
-        let lives = Lives::of(self);
+        let lives = self.all_lives();
         let targets = self.targets(&lives);
         let end = targets
             .iter()
@@ -477,13 +492,16 @@ impl Analysis<'_> {
 
     /// The longest chain: from the end of the last item back through what each wait was ended by.
     pub fn critical_path(&mut self) -> CriticalPath {
-        let lives = Lives::of(self);
+        let lives = self.all_lives();
         let targets = self.targets(&lives);
         let path = self.path(&lives, &targets);
-        let mut segments: HashMap<JobId, Vec<Segment>> = HashMap::new();
+        let mut last: Option<(JobId, Vec<Segment>, String)> = None;
         let mut links: Vec<Link> = Vec::new();
         for (id, from, to) in path.into_iter().rev() {
-            let all = segments.entry(id).or_insert_with(|| self.segments(id));
+            let (_, all, name) = match last.take() {
+                Some(known) if known.0 == id => last.insert(known),
+                Some(_) | None => last.insert((id, self.segments(id), self.label(id))),
+            };
             let found = all
                 .iter()
                 .find(|segment| segment.from <= from && from < segment.to);
@@ -497,7 +515,7 @@ impl Analysis<'_> {
             };
             links.push(Link {
                 job: id.number(),
-                name: self.label(id),
+                name: name.clone(),
                 kind,
                 from_ns: from,
                 ns: to.saturating_sub(from),
@@ -611,8 +629,8 @@ impl Analysis<'_> {
                 }
             }
         }
-        for (to, befores) in &lives.joins {
-            edges.extend(befores.iter().map(|(from, end, begin)| Edge {
+        for (to, earlier) in &lives.joins {
+            edges.extend(earlier.iter().map(|(from, end, begin)| Edge {
                 from: from.number(),
                 to: to.number(),
                 kind: EdgeKind::Plan,
@@ -625,7 +643,7 @@ impl Analysis<'_> {
     }
 
     /// What the plan has before each item, and did not arm it as the last one.
-    fn joins(&self, lives: &Lives) -> HashMap<JobId, Vec<(JobId, u64, u64)>> {
+    fn joins(&self, lives: &Lives) -> Map<JobId, Vec<(JobId, u64, u64)>> {
         let mut first: BTreeMap<ItemKey, (JobId, u64)> = BTreeMap::new();
         let mut last: BTreeMap<ItemKey, (JobId, u64)> = BTreeMap::new();
         for (id, job) in self.ids() {
@@ -642,13 +660,13 @@ impl Analysis<'_> {
                 last.insert(item, (id, end.at));
             }
         }
-        let mut joins: HashMap<JobId, Vec<(JobId, u64, u64)>> = HashMap::new();
+        let mut joins: Map<JobId, Vec<(JobId, u64, u64)>> = Map::default();
         for (number, phase) in (0..).zip(&self.beside().phases) {
             let key = |id: u32| ItemKey { phase: number, id };
             let pairs = phase
                 .after
                 .iter()
-                .flat_map(|(after, befores)| befores.iter().map(|before| (*after, *before)));
+                .flat_map(|(after, earlier)| earlier.iter().map(|before| (*after, *before)));
             for (after, before) in pairs {
                 let (Some((to, begin)), Some((from, end))) = (
                     first.get(&key(after)).copied(),

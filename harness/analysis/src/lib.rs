@@ -25,6 +25,7 @@
 
 mod analysis;
 mod collect;
+pub mod compare;
 pub mod draw;
 mod events;
 pub mod explain;

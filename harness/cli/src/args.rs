@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use self::analysis::{CriticalPath, Explain, Graph, WhatIf};
+use self::analysis::{Baseline, Compare, CriticalPath, Explain, Graph, WhatIf};
 use self::trace::Trace;
 
 /// Tests deferred initialisation in the Linux kernel.
@@ -32,9 +32,9 @@ Exit codes:
   1    a trace is cut off or damaged, or cannot be read
   2    the command line or a scenario file is not valid
   96   something that a run needs is missing (see: deferinit doctor)
-  100  a scenario failed
+  100  a scenario failed; runs that were compared differ; a timer missed its bucket
   101  the kernel or the module could not be built
-  102  no scenario failed, but at least one has no verdict";
+  102  no scenario failed, but at least one has no verdict, or cannot be compared";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -48,6 +48,9 @@ pub(crate) enum Command {
     Graph(Graph),
     CriticalPath(CriticalPath),
     WhatIf(Box<WhatIf>),
+    Compare(Compare),
+    #[command(subcommand)]
+    Baseline(Baseline),
     /// Record a trace, or analyse one: of a run, or any trace.dat
     #[command(subcommand)]
     Trace(Trace),

@@ -2,7 +2,9 @@
 
 //! The commands, a file each.
 
+pub(crate) mod baseline;
 pub(crate) mod check;
+pub(crate) mod compare;
 pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod graph;

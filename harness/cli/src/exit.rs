@@ -8,9 +8,9 @@
 //! | 1    | a trace is cut off or damaged, or cannot be read |
 //! | 2    | the command line or a scenario file is not valid |
 //! | 96   | something that a run needs is missing, or cannot be set up; or a bug of deferinit |
-//! | 100  | a scenario failed |
+//! | 100  | a scenario failed; runs that were compared differ; a timer missed its bucket |
 //! | 101  | a kernel or module could not be built |
-//! | 102  | no scenario failed, but at least one has no verdict |
+//! | 102  | no scenario failed, but at least one has no verdict, or cannot be compared |
 
 use std::fmt;
 use std::io::{self, Write};

@@ -14,6 +14,7 @@ mod exit;
 mod guest_files;
 mod insmod;
 mod live;
+mod measured_run;
 mod output;
 mod pipeline;
 mod prepare;
@@ -58,6 +59,8 @@ fn dispatch(arguments: Arguments, interrupted: Arc<AtomicBool>) -> Result<u8, Fa
         Command::Graph(arguments) => commands::graph::graph(&arguments),
         Command::CriticalPath(arguments) => commands::graph::critical_path(&arguments),
         Command::WhatIf(arguments) => commands::what_if::run(&arguments, interrupted),
+        Command::Compare(arguments) => commands::compare::run(&arguments),
+        Command::Baseline(command) => commands::baseline::run(&command),
         Command::Trace(command) => commands::trace::run(&command, interrupted),
         Command::Doctor(arguments) => commands::doctor::run(&arguments, interrupted),
         Command::Setup => commands::setup::run(interrupted),

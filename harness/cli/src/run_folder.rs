@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use deferinit_analysis::{Beside, ItemNames, PhaseNames};
@@ -28,8 +28,10 @@ pub(crate) struct RunFolder {
     pub(crate) timeline: Option<Timeline>,
     /// `build.json`, as it is.
     pub(crate) build: Option<serde_json::Value>,
+    /// `vm/argv`.
+    pub(crate) argv: Option<String>,
     /// Of a workload in the kernel's image: the phase whose boot the trace is of.
-    boot: Option<String>,
+    pub(crate) boot: Option<String>,
 }
 
 impl RunFolder {
@@ -64,6 +66,8 @@ impl RunFolder {
             scenario: json(&folder.join("plan.json"))?,
             timeline: json(&folder.join("timeline.json"))?,
             build: json(&folder.join("build.json"))?,
+            // A run that could not be started has none.
+            argv: fs::read_to_string(vm_of(folder, boot.as_deref())).ok(),
             boot,
         };
         Ok(run)
@@ -160,6 +164,11 @@ impl RunFolder {
             .map(|queue| (format!("deferred-{}", queue.name), queue.max_active))
             .collect()
     }
+}
+
+fn vm_of(folder: &Path, boot: Option<&str>) -> PathBuf {
+    boot.map_or_else(|| folder.to_owned(), |boot| folder.join(boot))
+        .join("vm/argv")
 }
 
 /// The items that an item comes after.

@@ -328,6 +328,28 @@ impl TraceSource {
     }
 }
 
+/// The folders with a trace that a path means: itself, or all below it, in order.
+///
+/// # Errors
+/// There is none, or it cannot be looked for.
+pub(crate) fn runs(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    if path.join(IN_RUN).is_file() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut found = Vec::new();
+    search(path, &mut found)
+        .with_context(|| format!("cannot look for a trace in {}", path.display()))
+        .map_err(Failure::trace)?;
+    if found.is_empty() {
+        return Err(Failure::usage(anyhow!(
+            "{} holds no run with a trace: there is no {IN_RUN} in it or below",
+            path.display()
+        )));
+    }
+    found.sort();
+    Ok(found)
+}
+
 /// The trace.dat that a path means.
 fn find(path: &Path) -> Result<PathBuf, Failure> {
     if !path.is_dir() {

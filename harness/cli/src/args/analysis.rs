@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::trace::{Input, Window};
 use super::{Format, KernelChoice};
@@ -150,6 +150,65 @@ pub(crate) struct WhatIf {
 
     #[command(flatten)]
     pub(crate) kernel: KernelChoice,
+
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// Compare two runs of one scenario: of two kernels, configurations or machines
+///
+/// On the exact clock every difference is real, and all of them are listed, by item, segment and function, the largest
+/// first. Exit code 0 if there is none, 100 if there are some, 102 if the two cannot be compared: another workload or
+/// trace, the wall clock, or lost records.
+#[derive(Debug, Args)]
+pub(crate) struct Compare {
+    /// The folder of a run, or of an invocation with several
+    #[arg(value_name = "A")]
+    pub(crate) first: PathBuf,
+
+    /// The other one
+    #[arg(value_name = "B")]
+    pub(crate) second: PathBuf,
+
+    /// At most so many differences for each scenario
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// Keep what runs came to in a file, and hold later runs against it
+#[derive(Debug, Subcommand)]
+pub(crate) enum Baseline {
+    /// Write what runs came to into a file that is fit for a repository; scenarios that are in it already are replaced
+    Record(BaselineFile),
+    /// Hold runs against the file: exit code 0 if nothing differs, 100 if something does, 102 if a run's scenario is not
+    /// in the file, or is there of another kernel, configuration, toolchain or machine
+    Check(BaselineCheck),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BaselineFile {
+    /// The file
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// Folders of runs, or of invocations with several
+    #[arg(value_name = "RUN", required = true)]
+    pub(crate) runs: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BaselineCheck {
+    #[command(flatten)]
+    pub(crate) what: BaselineFile,
+
+    /// At most so many differences for each scenario
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
 
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Text)]

@@ -4,6 +4,7 @@
 //!
 //! What needs a kernel uses the one in the cache; `make test` builds it first.
 
+mod analysis;
 mod builtin;
 mod command;
 mod endings;

@@ -109,9 +109,9 @@ impl Chosen {
     ///
     /// # Errors
     /// There is no such item, or the order contradicts the plan's.
-    pub(super) fn ordered(&self, model: &Model, befores: &[String]) -> Result<Model, Failure> {
+    pub(super) fn ordered(&self, model: &Model, earlier: &[String]) -> Result<Model, Failure> {
         let mut model = model.clone();
-        for (before, after) in self.pairs(befores)? {
+        for (before, after) in self.pairs(earlier)? {
             if let Some(item) = model.items.get_mut(after)
                 && !item.after.contains(&before)
             {
@@ -123,8 +123,8 @@ impl Chosen {
     }
 
     /// Which item comes before which other one, by their places.
-    pub(super) fn pairs(&self, befores: &[String]) -> Result<Vec<(usize, usize)>, Failure> {
-        befores
+    pub(super) fn pairs(&self, earlier: &[String]) -> Result<Vec<(usize, usize)>, Failure> {
+        earlier
             .iter()
             .map(|pair| {
                 let (before, after) = pair

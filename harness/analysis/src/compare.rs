@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! What a run came to, as numbers that can be held against those of another run.
+//!
+//! In: an [`Analysis`]; or two [`Profile`]s. Out: a profile; or every number that differs, the largest difference first.
+//! On the exact clock a difference is real, however small. Whether two runs may be compared is not decided here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use deferinit_trace::text::scaled as duration;
+use serde::{Deserialize, Serialize};
+
+use crate::analysis::Analysis;
+use crate::job::{JobId, Kind};
+
+/// The numbers of a run: by what they are of, and by what of it. Nanoseconds, but for counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Profile {
+    /// `item late`: `wheel`, `run`, `total`; `function deferred_init`: `calls`, `total`.
+    pub measures: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+/// What counts, rather than takes time.
+const COUNTS: [&str; 2] = ["calls", "attempts"];
+
+/// A number that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// What it is of.
+    pub what: String,
+    /// Which of its numbers.
+    pub part: String,
+    /// In the first run; none if it is not there.
+    pub first: Option<u64>,
+    /// In the second.
+    pub second: Option<u64>,
+}
+
+impl Change {
+    /// The second less the first.
+    #[must_use]
+    pub fn difference(&self) -> i128 {
+        let number = |side: Option<u64>| i128::from(side.unwrap_or(0));
+        number(self.second) - number(self.first)
+    }
+
+    /// Whether it is a number of something, rather than a time.
+    #[must_use]
+    pub fn is_count(&self) -> bool {
+        COUNTS.contains(&self.part.as_str())
+    }
+}
+
+impl Profile {
+    /// Adds to a number.
+    pub fn add(&mut self, what: &str, part: &str, number: u64) {
+        let parts = self.measures.entry(what.to_owned()).or_default();
+        let sum = parts.entry(part.to_owned()).or_default();
+        *sum = sum.saturating_add(number);
+    }
+
+    /// How many numbers there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.measures.values().map(BTreeMap::len).sum()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.measures.is_empty()
+    }
+
+    /// Every number that differs: times before counts, the largest difference first.
+    #[must_use]
+    pub fn changes(&self, second: &Self) -> Vec<Change> {
+        let names: BTreeSet<(&str, &str)> = self
+            .each()
+            .chain(second.each())
+            .map(|(what, part, _)| (what, part))
+            .collect();
+        let mut changes: Vec<Change> = names
+            .into_iter()
+            .map(|(what, part)| Change {
+                what: what.to_owned(),
+                part: part.to_owned(),
+                first: self.number(what, part),
+                second: second.number(what, part),
+            })
+            .filter(|change| change.first != change.second)
+            .collect();
+        changes.sort_by(|one, other| {
+            let size = |change: &Change| {
+                let size = change.difference().unsigned_abs();
+                (change.is_count(), std::cmp::Reverse(size))
+            };
+            size(one).cmp(&size(other))
+        });
+        changes
+    }
+
+    fn number(&self, what: &str, part: &str) -> Option<u64> {
+        self.measures.get(what)?.get(part).copied()
+    }
+
+    fn each(&self) -> impl Iterator<Item = (&str, &str, u64)> {
+        self.measures.iter().flat_map(|(what, parts)| {
+            parts
+                .iter()
+                .map(move |(part, number)| (what.as_str(), part.as_str(), *number))
+        })
+    }
+}
+
+/// A line for each change, at most `limit`.
+#[must_use]
+pub fn table(changes: &[Change], limit: Option<usize>) -> String {
+    let mut out = String::new();
+    let shown = limit.unwrap_or(changes.len());
+    for change in changes.iter().take(shown) {
+        let show = |number: u64| {
+            if change.is_count() {
+                number.to_string()
+            } else {
+                duration(number)
+            }
+        };
+        let side = |side: Option<u64>| side.map_or_else(|| "-".to_owned(), show);
+        let difference = change.difference();
+        let sign = if difference < 0 { "-" } else { "+" };
+        let size = u64::try_from(difference.unsigned_abs()).unwrap_or(u64::MAX);
+        // Into memory, where nothing fails.
+        let _ = writeln!(
+            out,
+            "  {:>13}  {:>12}  {:>12}  {}: {}",
+            format!("{sign}{}", show(size)),
+            side(change.first),
+            side(change.second),
+            change.what,
+            change.part
+        );
+    }
+    if changes.len() > shown {
+        let _ = writeln!(out, "  and {} more", changes.len().saturating_sub(shown));
+    }
+    out
+}
+
+impl Analysis<'_> {
+    /// The numbers of items, by segment, and of initcalls.
+    pub fn profile(&mut self) -> Profile {
+        let ids: Vec<(JobId, Kind)> = self.ids().map(|(id, job)| (id, job.kind)).collect();
+        let mut profile = Profile::default();
+        for (id, kind) in ids {
+            let word = match kind {
+                Kind::Item => "item",
+                Kind::Initcall => "initcall",
+                Kind::Work | Kind::Timer => continue,
+            };
+            let name = match (kind, self.job(id).and_then(|job| job.item)) {
+                (Kind::Item, Some(item)) => self.item_label(item),
+                (_, _) => self.label(id),
+            };
+            let what = format!("{word} {name}");
+            for segment in self.bare_segments(id) {
+                profile.add(&what, segment.kind.word(), segment.nanoseconds());
+                profile.add(&what, "total", segment.nanoseconds());
+            }
+            profile.add(&what, "attempts", 1);
+        }
+        profile
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn profile(numbers: &[(&str, &str, u64)]) -> Profile {
+        let mut profile = Profile::default();
+        for (what, part, number) in numbers {
+            profile.add(what, part, *number);
+        }
+        profile
+    }
+
+    #[test]
+    fn every_difference_is_listed_the_largest_first_and_counts_last() {
+        let first = profile(&[
+            ("item a", "wheel", 4_000_000),
+            ("item a", "run", 100),
+            ("item a", "attempts", 1),
+            ("item gone", "run", 50),
+        ]);
+        let second = profile(&[
+            ("item a", "wheel", 1_000_000),
+            ("item a", "run", 101),
+            ("item a", "attempts", 1_000_000_000),
+            ("item new", "run", 60),
+        ]);
+        let changes = first.changes(&second);
+        let found: Vec<_> = changes
+            .iter()
+            .map(|change| {
+                (
+                    change.what.as_str(),
+                    change.part.as_str(),
+                    change.difference(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("item a", "wheel", -3_000_000),
+                ("item new", "run", 60),
+                ("item gone", "run", -50),
+                ("item a", "run", 1),
+                ("item a", "attempts", 999_999_999),
+            ]
+        );
+        assert_eq!(changes[1].first, None);
+        assert!(table(&changes, Some(2)).contains("and 3 more"));
+        assert!(table(&changes, None).contains("-3.000 ms"));
+        assert_eq!(first.changes(&first), []);
+        assert_eq!((first.len(), second.is_empty()), (4, false));
+    }
+}

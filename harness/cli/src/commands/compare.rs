@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! `deferinit compare`: two runs of the same scenarios, number by number.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::anyhow;
+use deferinit_analysis::compare::{Change, table};
+use serde::Serialize;
+
+use crate::args::Format;
+use crate::args::analysis::Compare;
+use crate::commands::trace::print_json;
+use crate::exit::{FAILED, Failure, PASSED, UNRESOLVED};
+use crate::measured_run::MeasuredRun;
+use crate::stdout::print_bytes;
+use crate::trace_file::runs;
+
+/// What came out for one scenario.
+#[derive(Serialize)]
+pub(crate) struct Compared {
+    pub(crate) scenario: String,
+    /// Why the two cannot be compared; then nothing is.
+    pub(crate) unresolved: Option<String>,
+    /// What the two are of: the name, and both values where they differ.
+    pub(crate) differs: Vec<(String, String, String)>,
+    /// How many numbers were compared.
+    pub(crate) measures: usize,
+    pub(crate) changes: Vec<Change>,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    scenarios: &'a [Compared],
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Compare) -> Result<u8, Failure> {
+    let (first, second) = (read(&arguments.first)?, read(&arguments.second)?);
+    let mut compared: Vec<Compared> = first
+        .iter()
+        .map(|(name, one)| match second.get(name) {
+            Some(other) => compare(one, other),
+            None => Compared::unresolved(name, "it is in the first folder only"),
+        })
+        .collect();
+    let alone = second.keys().filter(|name| !first.contains_key(*name));
+    compared
+        .extend(alone.map(|name| Compared::unresolved(name, "it is in the second folder only")));
+    // Two runs of one scenario each are meant for each other, whatever they are called.
+    if let ([(_, one)], [(_, other)]) = (
+        first.iter().collect::<Vec<_>>().as_slice(),
+        second.iter().collect::<Vec<_>>().as_slice(),
+    ) {
+        compared = vec![compare(one, other)];
+    }
+    show(&compared, arguments.limit, arguments.format)
+}
+
+/// The runs that a path means, by their scenarios.
+///
+/// # Errors
+/// There is none, two are of one scenario, or one cannot be read.
+pub(crate) fn read(path: &Path) -> Result<BTreeMap<String, MeasuredRun>, Failure> {
+    let mut found = BTreeMap::new();
+    for folder in runs(path)? {
+        let run = MeasuredRun::read(&folder)?;
+        let name = run.name.clone();
+        if found.insert(name.clone(), run).is_some() {
+            return Err(Failure::usage(anyhow!(
+                "{} holds several runs of {name}; name one of them",
+                path.display()
+            )));
+        }
+    }
+    Ok(found)
+}
+
+impl Compared {
+    /// Nothing was compared.
+    pub(crate) fn unresolved(scenario: &str, why: &str) -> Self {
+        Self {
+            scenario: scenario.to_owned(),
+            unresolved: Some(why.to_owned()),
+            differs: Vec::new(),
+            measures: 0,
+            changes: Vec::new(),
+        }
+    }
+}
+
+fn compare(one: &MeasuredRun, other: &MeasuredRun) -> Compared {
+    let mut differs = one.key.differences(&other.key);
+    if one.image != other.image {
+        differs.push(("image".to_owned(), one.image.clone(), other.image.clone()));
+    }
+    if let Some(why) = unlike(one, other) {
+        return Compared {
+            differs,
+            ..Compared::unresolved(&one.name, &why)
+        };
+    }
+    Compared {
+        scenario: one.name.clone(),
+        unresolved: None,
+        differs,
+        measures: one.profile.len().max(other.profile.len()),
+        changes: one.profile.changes(&other.profile),
+    }
+}
+
+/// Why two runs are unlike things, or not to be relied on.
+fn unlike(one: &MeasuredRun, other: &MeasuredRun) -> Option<String> {
+    if one.workload != other.workload {
+        return Some("their workloads or what they record are not the same".to_owned());
+    }
+    for (run, word) in [(one, "first"), (other, "second")] {
+        if !run.is_exact {
+            return Some(format!(
+                "the {word} ran on the wall clock, where one run is no measure; --clock exact makes it one"
+            ));
+        }
+        if let Some(doubt) = &run.doubt {
+            return Some(format!("of the {word}, {doubt}"));
+        }
+    }
+    None
+}
+
+/// Prints what came out; with the exit code that it asks for.
+///
+/// # Errors
+/// It cannot be printed.
+pub(crate) fn show(
+    compared: &[Compared],
+    limit: Option<usize>,
+    format: Format,
+) -> Result<u8, Failure> {
+    match format {
+        Format::Json => print_json(&Answer {
+            scenarios: compared,
+        })?,
+        Format::Text => {
+            let mut text = String::new();
+            for one in compared {
+                push(&mut text, one, limit);
+            }
+            print_bytes(text.as_bytes())?;
+        }
+    }
+    Ok(if compared.iter().any(|one| !one.changes.is_empty()) {
+        FAILED
+    } else if compared.iter().any(|one| one.unresolved.is_some()) {
+        UNRESOLVED
+    } else {
+        PASSED
+    })
+}
+
+/// So much of a hash, or of an option, says which one it is.
+const SHOWN: usize = 60;
+
+/// Where two texts begin to differ, at the begin of a word.
+fn difference<'a>(first: &'a str, second: &'a str) -> (&'a str, &'a str) {
+    let common = first
+        .char_indices()
+        .zip(second.chars())
+        .take_while(|((_, one), other)| one == other)
+        .filter(|((_, letter), _)| *letter == ' ')
+        .last()
+        .map_or(0, |((place, _), _)| place.saturating_add(1));
+    (
+        first.get(common..).unwrap_or(first),
+        second.get(common..).unwrap_or(second),
+    )
+}
+
+fn push(text: &mut String, one: &Compared, limit: Option<usize>) {
+    // Into memory, where nothing fails.
+    for (name, first, second) in &one.differs {
+        let (first, second) = difference(first, second);
+        let short = |value: &str| match value.chars().count() {
+            0 => "nothing".to_owned(),
+            1..=SHOWN => value.to_owned(),
+            _ => value.chars().take(SHOWN).chain(['…']).collect(),
+        };
+        let _ = writeln!(text, "{name}: {} -> {}", short(first), short(second));
+    }
+    if let Some(why) = &one.unresolved {
+        let _ = writeln!(text, "{}: unresolved: {why}", one.scenario);
+        return;
+    }
+    if one.changes.is_empty() {
+        let _ = writeln!(
+            text,
+            "{}: no difference: {} numbers are equal to the nanosecond",
+            one.scenario, one.measures
+        );
+        return;
+    }
+    let _ = writeln!(
+        text,
+        "{}: {} of {} numbers differ",
+        one.scenario,
+        one.changes.len(),
+        one.measures
+    );
+    let _ = writeln!(
+        text,
+        "  {:>13}  {:>12}  {:>12}",
+        "change", "first", "second"
+    );
+    text.push_str(&table(&one.changes, limit));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_shown_from_where_they_differ() {
+        for (one, other, wanted) in [
+            ("a b c", "a b d", ("c", "d")),
+            ("a b", "a b c", ("b", "b c")),
+            ("x", "y", ("x", "y")),
+            ("", "y", ("", "y")),
+            ("a é b", "a é c", ("b", "c")),
+        ] {
+            assert_eq!(difference(one, other), wanted);
+        }
+    }
+}
