@@ -88,6 +88,10 @@ pub(crate) struct Run {
     #[arg(long, short, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
 
+    /// Say where the wall time went: build, boot, arm, run, collect, decode, judge
+    #[arg(long)]
+    pub(crate) timings: bool,
+
     /// Put the results into this folder, which must not exist or be empty
     /// [default: a new folder below deferinit-runs]
     #[arg(long, value_name = "DIR")]

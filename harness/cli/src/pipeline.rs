@@ -17,10 +17,11 @@ use deferinit_check::{Verdict, judge};
 use deferinit_ftrace::capture::Tally;
 use deferinit_ftrace::stats::Stats;
 use deferinit_host::{
-    Outcome, Request, Sink, add_boot_config, add_files, default_deadline, kallsyms, timers_unfit,
+    Milestones, Outcome, Request, Sink, Watch, add_boot_config, add_files, default_deadline,
+    kallsyms, timers_unfit,
 };
 use deferinit_protocol::{CommandEnd, Plan};
-use deferinit_report::{FunctionFigures, Repetition, RunResult, guest_nanoseconds};
+use deferinit_report::{FunctionFigures, Repetition, RunResult, Timings, guest_nanoseconds};
 use deferinit_scenario::{Bytes, Clock, Scenario, Since};
 use deferinit_timeline::{Assembly, CommandHow, Ending, Reading, Run, Timeline, join};
 use serde::Serialize;
@@ -50,6 +51,8 @@ pub(crate) struct Job<'a> {
     pub(crate) first: Option<&'a RunResult>,
     /// What becomes of one that is not the same as the first.
     pub(crate) sameness: Sameness,
+    /// Whether to find out how long its stages take.
+    pub(crate) is_timed: bool,
     /// How many times as long as alone it may take on the host's clock.
     pub(crate) patience: u32,
     pub(crate) interrupted: &'a AtomicBool,
@@ -77,8 +80,10 @@ pub(crate) fn run(job: &Job<'_>, folder: &Path) -> Result<RunResult> {
     let mut timelines = Vec::new();
     let mut hashes = Vec::new();
     let mut last: Option<Outcome> = None;
+    let mut timings = Timings::default();
     for boot in boots(scenario, folder) {
         let left = run_boot(job, &boot)?;
+        timings.add(&left.timings);
         timelines.push(left.timeline);
         hashes.extend(left.trace_sha256);
         let goes_on = left.outcome.ending == deferinit_host::Ending::Complete;
@@ -90,6 +95,7 @@ pub(crate) fn run(job: &Job<'_>, folder: &Path) -> Result<RunResult> {
     }
     let timeline = join(timelines).context("the scenario has no phase")?;
     write_json(folder, "timeline.json", &timeline)?;
+    let judging = Instant::now();
     let unfit = last
         .as_ref()
         .and_then(|outcome| timers_unfit(&outcome.received, &machine.machine, scenario.clock));
@@ -113,6 +119,7 @@ pub(crate) fn run(job: &Job<'_>, folder: &Path) -> Result<RunResult> {
         machine: machine.describe(scenario, prepared.needs),
         guest_ns: guest_nanoseconds(&timeline),
         wall: begin.elapsed(),
+        timings: None,
         trace_sha256: trace::hash_of(&hashes),
         folder: folder.display().to_string(),
         console: last_lines(&console),
@@ -122,6 +129,8 @@ pub(crate) fn run(job: &Job<'_>, folder: &Path) -> Result<RunResult> {
         hold_against_first(first, &mut result, scenario.clock, job.sameness)?;
     }
     write_json(folder, "verdict.json", &result.judgement)?;
+    timings.judge = judging.elapsed();
+    result.timings = job.is_timed.then_some(timings);
     Ok(result)
 }
 
@@ -336,6 +345,8 @@ struct Left {
     outcome: Outcome,
     timeline: Timeline,
     trace_sha256: Option<String>,
+    /// All zero unless they are wanted.
+    timings: Timings,
 }
 
 fn run_boot(job: &Job<'_>, boot: &Boot<'_>) -> Result<Left> {
@@ -350,6 +361,13 @@ fn run_boot(job: &Job<'_>, boot: &Boot<'_>) -> Result<Left> {
     let mut plan = deferinit_host::plan(scenario);
     plan.modules = prepared.build.insmod_paths();
     let deadline = default_deadline(&machine_of_run, &plan, scenario.clock);
+    let initramfs = initramfs(job, scenario, folder)?;
+    let watch = if job.is_timed {
+        Some(Watch::start(folder)?)
+    } else {
+        None
+    };
+    let begin = Instant::now();
     let outcome = deferinit_host::run(&Request {
         machine: &machine_of_run,
         qemu: &machine.qemu,
@@ -358,13 +376,15 @@ fn run_boot(job: &Job<'_>, boot: &Boot<'_>) -> Result<Left> {
         memory: Some(machine.memory(scenario, prepared.needs)),
         trace_buffer: scenario.trace.buffer,
         kernel: &prepared.kernel,
-        initramfs: &initramfs(job, scenario, folder)?,
+        initramfs: &initramfs,
         command_line: &command_line(scenario),
         plan: &plan,
         wall_deadline: Some(deadline.saturating_mul(job.patience)),
         folder,
         interrupted: job.interrupted,
     })?;
+    let end = Instant::now();
+    let milestones = watch.map(Watch::finish).transpose()?;
     let files = trace::Files::read(&folder.join("trace"))?;
     let decoded = trace::decode(prepared, &outcome, &files)?;
     let mut timeline = timeline(scenario, &outcome, &files, &decoded, boot.phase());
@@ -376,11 +396,30 @@ fn run_boot(job: &Job<'_>, boot: &Boot<'_>) -> Result<Left> {
     }
     show::write(scenario, folder)?;
     let trace_sha256 = decoded.sha256.clone();
+    let timings = milestones.map(|milestones| Timings {
+        decode: end.elapsed(),
+        ..stages(&milestones, begin, end)
+    });
     Ok(Left {
         timeline,
         trace_sha256,
+        timings: timings.unwrap_or_default(),
         outcome,
     })
+}
+
+/// How long the stages in the VM took. A run that did not come to a stage's end was in it until its own.
+fn stages(milestones: &Milestones, begin: Instant, end: Instant) -> Timings {
+    let ready = milestones.agent_ready.unwrap_or(end);
+    let begun = milestones.first_phase_begun.unwrap_or(end).max(ready);
+    let ended = milestones.last_phase_ended.unwrap_or(end).max(begun);
+    Timings {
+        boot: ready - begin,
+        arm: begun - ready,
+        run: ended - begun,
+        collect: end - ended,
+        ..Timings::default()
+    }
 }
 
 /// The initramfs of a scenario: with a shell if it has commands, and with its own files and its boot config, if it has

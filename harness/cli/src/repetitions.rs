@@ -90,6 +90,7 @@ mod tests {
             machine: "x86_64".to_owned(),
             guest_ns: None,
             wall: Duration::ZERO,
+            timings: None,
             trace_sha256: Some("a".to_owned()),
             folder: String::new(),
             console: Vec::new(),

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use deferinit_check::CheckResult;
 use serde::Serialize;
 
-use crate::{FunctionFigures, RunResult};
+use crate::{FunctionFigures, RunResult, Timings};
 
 /// The version of the format. It changes when a key changes its meaning or goes; a new key is no
 /// new version.
@@ -34,6 +34,8 @@ struct Entry<'a> {
     machine: &'a str,
     measurements: &'a BTreeMap<String, i64>,
     wall_seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timings: Option<Timings>,
     guest_ns: Option<i64>,
     trace_sha256: Option<&'a str>,
     folder: &'a str,
@@ -54,6 +56,7 @@ impl<'a> From<&'a RunResult> for Entry<'a> {
             machine: &result.machine,
             measurements: &result.judgement.measurements,
             wall_seconds: milliseconds(result.wall),
+            timings: result.timings,
             guest_ns: result.guest_ns,
             trace_sha256: result.trace_sha256.as_deref(),
             folder: &result.folder,

@@ -21,6 +21,7 @@ mod model;
 mod table;
 mod terminal;
 mod text;
+mod timings;
 
 pub use exit::{FAILED, PASSED, UNRESOLVED, exit_code};
 pub use files::{JSON_FILE, JUNIT_FILE, KTAP_FILE, write};
@@ -30,3 +31,4 @@ pub use ktap::ktap;
 pub use model::{FunctionFigures, Repetition, RunResult, guest_nanoseconds};
 pub use table::{columns, table};
 pub use terminal::{Colour, Terminal};
+pub use timings::{Timings, timings};

@@ -10,6 +10,8 @@ use deferinit_check::Judgement;
 use deferinit_timeline::{Function, Timeline};
 use serde::Serialize;
 
+use crate::Timings;
+
 /// One run of one scenario.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunResult {
@@ -27,6 +29,8 @@ pub struct RunResult {
     pub guest_ns: Option<i64>,
     /// Wall time of the run, from the start of QEMU to the verdict.
     pub wall: Duration,
+    /// Where the wall time went; none if nobody asked.
+    pub timings: Option<Timings>,
     /// SHA-256 of the trace as the host read it, in hexadecimal; equal traces have equal sums.
     pub trace_sha256: Option<String>,
     /// The run's folder, as a path to show.

@@ -9,12 +9,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use deferinit_check::{Judgement, Reason, Verdict};
 use deferinit_report::{
-    JSON_FILE, JUNIT_FILE, KTAP_FILE, Repetition, RunResult, Terminal, exit_code, table,
+    JSON_FILE, JUNIT_FILE, KTAP_FILE, Repetition, RunResult, Terminal, exit_code, table, timings,
 };
 use deferinit_scenario::{Clock, Load, Scenario};
 use deferinit_timeline::FormatVersion;
@@ -64,6 +64,7 @@ pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, F
     let choice = &arguments.kernel;
     let folder = output.folder();
     let mut prepared = Vec::new();
+    let begin = Instant::now();
     for load in [Load::Module, Load::BuiltIn] {
         if scenarios.iter().any(|scenario| scenario.load == load) {
             let insmod = insmod::read(&arguments.insmod, &prepare::MODULES)?;
@@ -78,6 +79,7 @@ pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, F
         }
     }
 
+    let built_in = arguments.timings.then(|| begin.elapsed());
     let jobs = arguments.jobs.unwrap_or_else(host_cpus);
     let batch = Batch {
         prepared: &prepared,
@@ -85,6 +87,7 @@ pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, F
         interrupted: &interrupted,
         jobs,
         sameness,
+        built_in,
         progress: Progress::new(scenarios.len(), repeat),
     };
     let work: Vec<Work<'_>> = scenarios
@@ -163,6 +166,8 @@ struct Batch<'a> {
     interrupted: &'a AtomicBool,
     jobs: NonZeroUsize,
     sameness: Sameness,
+    /// How long everything took that all runs share, if the user wants to know.
+    built_in: Option<Duration>,
     progress: Progress,
 }
 
@@ -205,14 +210,25 @@ impl Batch<'_> {
             repetition,
             first,
             sameness: self.sameness,
+            is_timed: self.built_in.is_some(),
             patience: self.patience(),
             interrupted: self.interrupted,
         };
-        let result = fs::create_dir_all(&folder)
+        let mut result = fs::create_dir_all(&folder)
             .with_context(|| format!("cannot make {}", folder.display()))
             .and_then(|()| pipeline::run(&job, &folder))
             .with_context(|| format!("scenario {}", scenario.name))
             .map_err(Failure::setup);
+        if let (
+            Ok(RunResult {
+                timings: Some(timings),
+                ..
+            }),
+            Some(built_in),
+        ) = (&mut result, self.built_in)
+        {
+            timings.build = built_in;
+        }
         self.progress.end(&scenario.name, result.as_ref().ok());
         result
     }
@@ -246,6 +262,7 @@ fn not_run(
         machine,
         guest_ns: None,
         wall: Duration::ZERO,
+        timings: None,
         trace_sha256: None,
         folder: out.display().to_string(),
         console: Vec::new(),
@@ -275,7 +292,7 @@ fn report(out: &Path, results: &[RunResult]) -> Result<u8, Failure> {
     deferinit_report::write(out, results).map_err(Failure::setup)?;
     print(&format!(
         "{}\nReport: {}\n        {JUNIT_FILE}, {KTAP_FILE} and a folder per scenario beside it",
-        table(results, Terminal::of_stdout()),
+        table(results, Terminal::of_stdout()) + &timings(results, Terminal::of_stdout()),
         out.join(JSON_FILE).display()
     ))?;
     if let [only] = results

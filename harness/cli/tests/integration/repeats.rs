@@ -191,6 +191,26 @@ fn a_machine_that_lets_the_hosts_time_in_fails_and_the_first_differing_record_is
     }
 }
 
+fn stages_are_no_longer_than_their_run(results: &[serde_json::Value]) {
+    for entry in results {
+        let timings = entry["timings"].as_object().expect("timings");
+        let seconds = |stage: &str| timings[stage].as_f64().expect("seconds");
+        for stage in ["boot", "arm", "run", "collect", "decode"] {
+            assert!(
+                seconds(&format!("{stage}_seconds")) > 0.0,
+                "{stage}: {timings:?}"
+            );
+        }
+        let all = timings.keys().filter(|stage| *stage != "build_seconds");
+        let sum: f64 = all.map(|stage| seconds(stage)).sum();
+        let wall = entry["wall_seconds"].as_f64().expect("seconds");
+        // Of what is judged, a part comes after the run's own end.
+        let judged = seconds("judge_seconds") + 0.01;
+        assert!(sum <= wall + judged, "{sum} of {wall}: {timings:?}");
+        assert!(sum >= wall / 2.0, "{sum} of {wall}: {timings:?}");
+    }
+}
+
 #[test]
 fn what_is_verified_is_the_same_and_the_wall_clock_is_refused() {
     let out = tempfile::tempdir().expect("a folder");
@@ -199,10 +219,17 @@ fn what_is_verified_is_the_same_and_the_wall_clock_is_refused() {
         "delayed-work/unload-while-pending",
         "--verify-determinism",
         "1",
+        "--timings",
         "--out",
         argument(out.path()),
     ]);
     assert_eq!(code(&output), 0, "{}", text(&output));
+    stages_are_no_longer_than_their_run(&results(out.path()));
+    assert!(
+        text(&output).contains("Most of it is "),
+        "{}",
+        text(&output)
+    );
     let shown = text(&output);
     assert!(shown.contains("2, identical"), "{shown}");
     let sum = results(out.path())[0]["trace_sha256"].clone();

@@ -6,9 +6,11 @@
 
 mod sample;
 
+use std::time::Duration;
+
 use deferinit_report::{
     Colour, FAILED, FunctionFigures, JSON_FILE, JUNIT_FILE, KTAP_FILE, PASSED, RunResult, Terminal,
-    UNRESOLVED, exit_code, guest_nanoseconds, json, junit, ktap, table, write,
+    Timings, UNRESOLVED, exit_code, guest_nanoseconds, json, junit, ktap, table, timings, write,
 };
 use deferinit_timeline::{Function, FunctionSpan, Timeline, TraceNanos};
 
@@ -94,6 +96,30 @@ fn only_a_terminal_gets_colour() {
 fn json_has_an_entry_per_run() {
     let runs = [failed("delayed-work/order"), unsupported("init/initcalls")];
     insta::assert_snapshot!(json(&runs).expect("runs are JSON"));
+}
+
+#[test]
+fn timings_are_added_up_and_the_largest_is_named() {
+    let timed = |boot| RunResult {
+        timings: Some(Timings {
+            build: Duration::from_secs(8),
+            boot: Duration::from_secs(boot),
+            run: Duration::from_millis(500),
+            ..Timings::default()
+        }),
+        ..passed("delayed-work/accuracy")
+    };
+    let runs = [timed(6), timed(5)];
+    insta::assert_snapshot!(timings(&runs, Terminal::NONE));
+    let text = json(&runs).expect("runs are JSON");
+    assert!(text.contains("\"boot_seconds\": 6.0"), "{text}");
+    // Nobody asked.
+    assert_eq!(
+        timings(&[passed("delayed-work/accuracy")], Terminal::NONE),
+        ""
+    );
+    let text = json(&[passed("delayed-work/accuracy")]).expect("runs are JSON");
+    assert!(!text.contains("timings"), "{text}");
 }
 
 #[test]

@@ -40,6 +40,7 @@ pub(crate) fn passed(name: &str) -> RunResult {
         machine: MACHINE.to_owned(),
         guest_ns: Some(212_400_000),
         wall: Duration::from_millis(2_341),
+        timings: None,
         trace_sha256: Some("5f".repeat(32)),
         folder: format!("deferinit-runs/2026-01-02T03-04-05/{name}"),
         console: vec![],

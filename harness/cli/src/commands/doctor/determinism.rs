@@ -229,6 +229,7 @@ impl Matrix<'_> {
             },
             first: None,
             sameness: Sameness::Expected,
+            is_timed: false,
             patience: u32::try_from(THREADS_PER_CPU + 1).unwrap_or(u32::MAX),
             interrupted: self.interrupted,
         };
