@@ -12,7 +12,9 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, anyhow};
 use deferinit_check::Judged;
-use deferinit_host::{GuestFile, Machine, Qemu, add_boot_config, check_memory, initramfs};
+use deferinit_host::{
+    GuestFile, Machine, MachineFile, Qemu, Unsupported, add_boot_config, check_memory, initramfs,
+};
 use deferinit_kernel::build::{self, BuildInfo, Choice, Kbuild, Kernel, Variant};
 use deferinit_kernel::cache::Session;
 use deferinit_kernel::kernels::Kernels;
@@ -415,32 +417,61 @@ pub(crate) fn module_path(
     })
 }
 
+/// A machine that a scenario names.
+pub(crate) enum NamedMachine {
+    Ready(Arc<ReadyMachine>),
+    Unsupported(Unsupported),
+}
+
 /// The machine of each scenario, in their order, with its QEMU. Each scenario fits into its machine.
 pub(crate) fn machines(
     project: &Project,
     scenarios: &[Scenario],
-) -> Result<Vec<Arc<ReadyMachine>>, Failure> {
+) -> Result<Vec<NamedMachine>, Failure> {
     let mut known: BTreeMap<&str, Arc<ReadyMachine>> = BTreeMap::new();
     let mut machines = Vec::new();
     for scenario in scenarios {
         let machine = match known.entry(&scenario.machine.name) {
             Entry::Occupied(entry) => Arc::clone(entry.get()),
             Entry::Vacant(entry) => {
-                let machine = machine(project, &scenario.machine.name)
-                    .map_err(|failure| failure.of_scenario(&scenario.name))?;
-                Arc::clone(entry.insert(Arc::new(machine)))
+                let name = &scenario.machine.name;
+                let of_scenario = |failure: Failure| failure.of_scenario(&scenario.name);
+                match machine_file(project, name).map_err(of_scenario)? {
+                    MachineFile::Machine(machine) => {
+                        let machine = ready(*machine).map_err(of_scenario)?;
+                        Arc::clone(entry.insert(Arc::new(machine)))
+                    }
+                    MachineFile::Unsupported(why) => {
+                        machines.push(NamedMachine::Unsupported(why));
+                        continue;
+                    }
+                }
             }
         };
-        check_memory(machine.wanted_memory(scenario), scenario.trace.buffer)
-            .with_context(|| format!("scenario {}", scenario.name))
-            .map_err(Failure::usage)?;
-        machines.push(machine);
+        check_memory(
+            &machine.machine,
+            machine.wanted_memory(scenario),
+            scenario.trace.buffer,
+        )
+        .with_context(|| format!("scenario {}", scenario.name))
+        .map_err(Failure::usage)?;
+        machines.push(NamedMachine::Ready(machine));
     }
     Ok(machines)
 }
 
 /// A machine by its name, with its QEMU.
 pub(crate) fn machine(project: &Project, name: &str) -> Result<ReadyMachine, Failure> {
+    match machine_file(project, name)? {
+        MachineFile::Machine(machine) => ready(*machine),
+        MachineFile::Unsupported(why) => Err(Failure::usage(anyhow!(
+            "the machine {name:?} is not supported: {}",
+            why.unsupported
+        ))),
+    }
+}
+
+fn machine_file(project: &Project, name: &str) -> Result<MachineFile, Failure> {
     let path = project.machine(name);
     let text = fs::read_to_string(&path).map_err(|_| {
         Failure::usage(anyhow!(
@@ -448,14 +479,13 @@ pub(crate) fn machine(project: &Project, name: &str) -> Result<ReadyMachine, Fai
             path.display()
         ))
     })?;
-    let parse = || -> Result<(Machine, Bytes)> {
-        let machine = Machine::parse(&text)?;
-        let memory = machine.memory()?;
-        Ok((machine, memory))
-    };
-    let (machine, memory) = parse()
+    MachineFile::parse(&text)
         .with_context(|| path.display().to_string())
-        .map_err(Failure::setup)?;
+        .map_err(Failure::setup)
+}
+
+fn ready(machine: Machine) -> Result<ReadyMachine, Failure> {
+    let memory = machine.memory().map_err(Failure::setup)?;
     let qemu = Qemu::find(&machine.qemu).map_err(Failure::setup)?;
     Ok(ReadyMachine {
         machine,

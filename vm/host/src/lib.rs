@@ -33,7 +33,7 @@ mod vm;
 
 pub use initramfs::{GuestFile, add_boot_config, add_files, initramfs};
 pub use intake::{Intake, STREAMED, Sink};
-pub use machine::{ExactClock, Machine, WallClock};
+pub use machine::{ExactClock, Machine, MachineFile, Unsupported, WallClock};
 pub use milestones::{Milestones, Watch};
 pub use plan::plan;
 pub use qemu::{Qemu, Version};

@@ -26,6 +26,8 @@ pub struct Machine {
     pub cpu: String,
     /// RAM, unless the scenario says otherwise; as in a scenario file.
     memory: String,
+    /// RAM below this address lies in the file of the guest's RAM as it lies in the guest; as in a scenario file.
+    low_memory: String,
     /// Values of `-global`.
     pub globals: Vec<String>,
     /// Values of `-device`.
@@ -76,6 +78,7 @@ impl Machine {
     pub fn parse(text: &str) -> Result<Self> {
         let machine: Self = toml::from_str(text).context("not a machine file")?;
         machine.memory()?;
+        machine.low_memory()?;
         ensure!(
             machine.exact.shift <= 10,
             "exact.shift is {}, allowed are 0 to 10 (QEMU's -icount)",
@@ -89,9 +92,56 @@ impl Machine {
     /// # Errors
     /// If the file's value is not a size.
     pub fn memory(&self) -> Result<Bytes> {
-        self.memory
-            .parse()
-            .map_err(|error| anyhow::anyhow!("memory = {:?}: {error}", self.memory))
+        size("memory", &self.memory)
+    }
+
+    /// The end of the RAM that lies in its file as it lies in the guest.
+    ///
+    /// # Errors
+    /// If the file's value is not a size.
+    pub fn low_memory(&self) -> Result<Bytes> {
+        size("low_memory", &self.low_memory)
+    }
+}
+
+fn size(key: &str, text: &str) -> Result<Bytes> {
+    text.parse()
+        .map_err(|error| anyhow::anyhow!("{key} = {text:?}: {error}"))
+}
+
+/// What a machine file holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MachineFile {
+    /// A machine.
+    Machine(Box<Machine>),
+    /// One that no run can be made on.
+    Unsupported(Unsupported),
+}
+
+/// A machine that no run can be made on.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unsupported {
+    /// The file's name.
+    pub name: String,
+    /// The architecture, as in `uname -m`.
+    pub architecture: String,
+    /// What is missing.
+    pub unsupported: String,
+}
+
+impl MachineFile {
+    /// Reads a machine file.
+    ///
+    /// # Errors
+    /// As [`Machine::parse`].
+    pub fn parse(text: &str) -> Result<Self> {
+        let table: toml::Table = text.parse().context("not a machine file")?;
+        if table.contains_key("unsupported") {
+            let why = toml::from_str(text).context("not a machine file")?;
+            return Ok(Self::Unsupported(why));
+        }
+        Machine::parse(text).map(Box::new).map(Self::Machine)
     }
 }
 
@@ -106,6 +156,23 @@ mod tests {
         let machine = Machine::parse(X86_64).expect("a valid machine file");
         assert_eq!(machine.name, "x86_64");
         assert_eq!(machine.memory().expect("a size").0, 256 << 20);
+    }
+
+    #[test]
+    fn a_machine_that_no_run_can_be_made_on_says_why() {
+        let text = include_str!("../../machines/aarch64.toml");
+        let MachineFile::Unsupported(aarch64) = MachineFile::parse(text).expect("a machine file")
+        else {
+            panic!("it is supported")
+        };
+        assert_eq!(aarch64.name, "aarch64");
+        assert!(aarch64.unsupported.contains("no kernel"));
+        assert!(matches!(
+            MachineFile::parse(X86_64),
+            Ok(MachineFile::Machine(_))
+        ));
+        let error = MachineFile::parse(&format!("{text}cpu = \"max\"\n"));
+        assert!(format!("{:#}", error.expect_err("a key too many")).contains("cpu"));
     }
 
     #[test]

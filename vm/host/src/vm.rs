@@ -252,7 +252,7 @@ fn run_with(request: &Request<'_>, streamed: Option<Streamed<'_, '_>>) -> Result
         Some(bytes) => bytes.0,
         None => request.machine.memory()?.0,
     };
-    let region = trace_region(Bytes(memory_bytes), request.trace_buffer)?;
+    let region = trace_region(request.machine, Bytes(memory_bytes), request.trace_buffer)?;
     let trace = (request.plan.trace.buffer() == Buffer::Persistent).then_some(region);
     let command_line = [request.command_line, &built_in_parameters(request.plan)].concat();
     let arguments = argv::arguments(&Arguments {
@@ -498,12 +498,13 @@ fn built_in_parameters(plan: &Plan) -> Vec<String> {
 ///
 /// # Errors
 /// If it does not, with both sizes.
-pub fn check_memory(memory: Bytes, trace_buffer: Bytes) -> Result<()> {
-    trace_region(memory, trace_buffer).map(drop)
+pub fn check_memory(machine: &Machine, memory: Bytes, trace_buffer: Bytes) -> Result<()> {
+    trace_region(machine, memory, trace_buffer).map(drop)
 }
 
-fn trace_region(memory: Bytes, trace_buffer: Bytes) -> Result<Region> {
-    Region::at_top_of(memory.0, trace_buffer.0).with_context(|| {
+fn trace_region(machine: &Machine, memory: Bytes, trace_buffer: Bytes) -> Result<Region> {
+    let low = memory.min(machine.low_memory()?);
+    Region::at_top_of(low.0, trace_buffer.0).with_context(|| {
         format!(
             "a trace buffer of {trace_buffer} does not fit into {memory} of RAM beside the kernel"
         )

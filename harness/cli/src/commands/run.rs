@@ -24,7 +24,7 @@ use crate::args::{self, Run};
 use crate::exit::{Failure, complain};
 use crate::guest_files::{AddedFile, AddedFiles};
 use crate::output::Output;
-use crate::prepare::{self, Contents, Prepared, ReadyMachine};
+use crate::prepare::{self, Contents, NamedMachine, Prepared};
 use crate::project::Project;
 use crate::repetitions::Sameness;
 use crate::schedule::{self, Company, Schedule};
@@ -92,7 +92,7 @@ pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, F
     };
     let work: Vec<Work<'_>> = scenarios
         .iter()
-        .zip(machines.iter().map(Arc::as_ref))
+        .zip(&machines)
         .zip(&added)
         .map(|((scenario, machine), added)| Work {
             scenario,
@@ -140,7 +140,7 @@ fn company(clock: Clock) -> Company {
 /// A scenario, the machine that it runs on, and what only its guest has.
 struct Work<'a> {
     scenario: &'a Scenario,
-    machine: &'a ReadyMachine,
+    machine: &'a NamedMachine,
     added: &'a [AddedFile],
 }
 
@@ -192,10 +192,23 @@ impl Batch<'_> {
         first: Option<&RunResult>,
     ) -> Result<RunResult, Failure> {
         let prepared = self.prepared_for(scenario)?;
+        let without_run = |verdict, machine| {
+            let release = &prepared.release;
+            not_run(scenario, repetition, verdict, machine, release, self.out)
+        };
+        let machine = match machine {
+            NamedMachine::Ready(machine) => machine,
+            NamedMachine::Unsupported(machine) => {
+                let why = format!("{}: {}", machine.name, machine.unsupported);
+                return Ok(without_run(Verdict::Unsupported(why), machine.name.clone()));
+            }
+        };
         if self.interrupted.load(Ordering::Relaxed) {
             let machine = machine.describe(scenario, prepared.needs);
-            let release = &prepared.release;
-            return Ok(not_run(scenario, repetition, machine, release, self.out));
+            return Ok(without_run(
+                Verdict::Unresolved(Reason::Interrupted),
+                machine,
+            ));
         }
         self.progress.begin(&scenario.name);
         let mut folder = self.out.join(&scenario.name);
@@ -240,10 +253,11 @@ impl Batch<'_> {
     }
 }
 
-/// A run that the user's interruption prevented: it has no folder of its own.
+/// A run that was not made, since the user interrupted it or there is no such machine: it has no folder of its own.
 fn not_run(
     scenario: &Scenario,
     repetition: Repetition,
+    verdict: Verdict,
     machine: String,
     release: &str,
     out: &Path,
@@ -253,7 +267,7 @@ fn not_run(
         judgement: Judgement {
             format_version: FormatVersion,
             scenario: scenario.name.clone(),
-            verdict: Verdict::Unresolved(Reason::Interrupted),
+            verdict,
             checks: Vec::new(),
             measurements: BTreeMap::new(),
         },
@@ -390,6 +404,7 @@ mod tests {
         not_run(
             &scenario,
             Repetition { index, of },
+            Verdict::Unresolved(Reason::Interrupted),
             machine,
             "7.3",
             Path::new("out"),

@@ -13,6 +13,7 @@ mod guests;
 mod harness;
 mod jobs;
 mod live;
+mod machines;
 mod mistakes;
 mod record;
 mod recv;

@@ -112,7 +112,7 @@ pub(super) fn run_with(
         output.folder(),
     )?;
     let memory = machine.memory_of(arguments.memory, prepared.needs);
-    check_memory(memory, arguments.buffer_size).map_err(Failure::usage)?;
+    check_memory(&machine.machine, memory, arguments.buffer_size).map_err(Failure::usage)?;
     let recording = Recording {
         prepared: &prepared,
         machine: &machine,
