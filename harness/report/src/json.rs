@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use deferinit_check::CheckResult;
 use serde::Serialize;
 
+use crate::spread::{Noise, noise};
 use crate::{FunctionFigures, RunResult, Timings};
 
 /// The version of the format. It changes when a key changes its meaning or goes; a new key is no
@@ -20,6 +21,8 @@ pub const FORMAT_VERSION: u32 = 1;
 struct Results<'a> {
     format_version: u32,
     scenarios: Vec<Entry<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    noise: Vec<Noise<'a>>,
 }
 
 #[derive(Serialize)]
@@ -79,6 +82,7 @@ pub fn json(results: &[RunResult]) -> Result<String> {
     let file = Results {
         format_version: FORMAT_VERSION,
         scenarios: results.iter().map(Entry::from).collect(),
+        noise: noise(results),
     };
     let text = serde_json::to_string_pretty(&file).context("writing results as JSON")?;
     Ok(text + "\n")

@@ -18,6 +18,7 @@ mod json;
 mod junit;
 mod ktap;
 mod model;
+mod spread;
 mod table;
 mod terminal;
 mod text;

@@ -99,6 +99,35 @@ fn json_has_an_entry_per_run() {
 }
 
 #[test]
+fn repetitions_on_the_wall_clock_have_a_median_and_an_interval() {
+    let mut runs: Vec<_> = repeated(&passed("delayed-work/chain"), 7).collect();
+    for (run, init) in runs.iter_mut().zip([430, 420, 440, 410, 450, 460, 990]) {
+        let measurements = &mut run.judgement.measurements;
+        measurements.insert("main.init".to_owned(), init * 1_000);
+    }
+    let noise_of = |runs: &[RunResult]| -> serde_json::Value {
+        let text = json(runs).expect("runs are JSON");
+        let file: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+        file["noise"].clone()
+    };
+    assert!(noise_of(&runs).is_null(), "the exact clock has none");
+    for run in &mut runs {
+        "wall".clone_into(&mut run.clock);
+    }
+    let noise = noise_of(&runs);
+    assert_eq!(noise[0]["name"], "delayed-work/chain");
+    let init = &noise[0]["measurements"]["main.init"];
+    let values = ["runs", "median", "low", "high"].map(|key| init[key].as_i64());
+    assert_eq!(values, [7, 440_000, 410_000, 990_000].map(Some));
+    let text = table(&runs, Terminal::NONE);
+    assert!(
+        text.contains("init 440.00 us (410.00 us to 990.00 us)"),
+        "{text}"
+    );
+    assert!(noise_of(&runs[..1]).is_null(), "one run cannot tell");
+}
+
+#[test]
 fn timings_are_added_up_and_the_largest_is_named() {
     let timed = |boot| RunResult {
         timings: Some(Timings {
