@@ -205,6 +205,13 @@ fn a_guest_sends_through_the_socket_of_its_serial_port() {
         .expect("a path")
         .to_owned();
     let folder = tempfile::tempdir().expect("a folder");
+    // The harness of root has a QEMU without rights, which is to run this script, and to reach the receiver.
+    let opened = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+    };
+    opened(folder.path(), 0o755);
+    opened(Path::new(&socket).parent().expect("a folder"), 0o755);
+    opened(Path::new(&socket), 0o777);
     // A QEMU with one more port, which nothing but `send` in the guest knows of.
     let qemu = folder.path().join("qemu-system-x86_64");
     let script = format!(

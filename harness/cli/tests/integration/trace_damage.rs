@@ -125,8 +125,8 @@ fn damaged_records_are_an_error_with_its_place_and_what_is_sound_is_still_to_be_
     let parts = compressed(&good);
     for (cpu, part) in [(0, parts[parts.len() - 2]), (1, parts[parts.len() - 1])] {
         let mut bad = good.clone();
-        bad[part + 20] ^= 0xff;
-        bad[part + 21] ^= 0xff;
+        // The bit of the frame's header that is reserved, and to be 0.
+        bad[part + 4] |= 0x08;
         files.write("bad.dat", &bad);
         let damage =
             format!("cpu {cpu}, sub-buffer 0, byte 0: at byte {part} of the file: a chunk");

@@ -18,7 +18,7 @@ use super::plan::Chosen;
 use crate::args::analysis::WhatIf;
 use crate::exit::Failure;
 use crate::output::Output;
-use crate::prepare::{self, Contents};
+use crate::prepare::{self, Contents, NamedMachine};
 use crate::project::Project;
 use crate::repetitions::Sameness;
 use crate::run_folder::{RunFolder, before};
@@ -50,9 +50,14 @@ pub(super) fn run(
     let (session, kbuild) = prepare::session(&project, Arc::clone(&interrupted))?;
     prepare::require(&session, &kbuild)?;
     let machines = prepare::machines(&project, std::slice::from_ref(&scenario))?;
-    let machine = machines
-        .first()
-        .ok_or_else(|| Failure::setup(anyhow!("there is no machine")))?;
+    let machine = match machines.first() {
+        Some(NamedMachine::Ready(machine)) => machine,
+        Some(NamedMachine::Unsupported(machine)) => {
+            let message = anyhow!("{}: {}", machine.name, machine.unsupported);
+            return Err(Failure::usage(message));
+        }
+        None => return Err(Failure::setup(anyhow!("there is no machine"))),
+    };
     let tree = arguments.kernel.kernel_tree.as_deref();
     let output = Output::create(arguments.out.as_deref(), tree)?;
     let contents = Contents::of_scenarios(scenario.load, insmod::read(&[], &prepare::MODULES)?);
@@ -80,6 +85,7 @@ pub(super) fn run(
         first: None,
         sameness: Sameness::Expected,
         patience: 1,
+        is_timed: false,
         interrupted: &interrupted,
     };
     let place = output.keep();
