@@ -663,31 +663,44 @@ impl<'a> Collector<'a> {
     }
 
     fn executed(&mut self, work: u64, point: Point, lane: Lane) {
-        let running = &self.lanes.entry(lane).or_default().running;
-        let found = running.iter().rev().copied().find(|id| {
-            self.jobs
-                .get(usize::try_from(id.0).unwrap_or(usize::MAX))
-                .is_some_and(|job| job.kind == Kind::Work && job.address == work)
-        });
-        let Some(job) = found else {
+        let is_it = |job: &Job| job.kind == Kind::Work && job.address == work;
+        let Some(job) = self.ended(is_it, None, point, lane) else {
             return;
         };
         let mut place = None;
         self.update(job, |job| {
-            job.end = Some(End {
-                at: point.at,
-                status: None,
-                is_retried: false,
-            });
             place = job.queue.filter(|queue| queue.activated.is_some());
         });
         if let Some(queue) = place {
             let active = self.active.entry((queue.workqueue, queue.cpu)).or_default();
             *active = active.saturating_sub(1);
         }
+    }
+
+    /// Ends the innermost running job that is meant, if there is one.
+    fn ended(
+        &mut self,
+        is_it: impl Fn(&Job) -> bool,
+        status: Option<i64>,
+        point: Point,
+        lane: Lane,
+    ) -> Option<JobId> {
+        let running = &self.lanes.entry(lane).or_default().running;
+        let job = running.iter().rev().copied().find(|id| {
+            let place = usize::try_from(id.0).unwrap_or(usize::MAX);
+            self.jobs.get(place).is_some_and(&is_it)
+        })?;
+        self.update(job, |job| {
+            job.end = Some(End {
+                at: point.at,
+                status,
+                is_retried: false,
+            });
+        });
         let state = self.lane(lane);
         state.leave(job);
         state.executed = Some((job, point.at));
+        Some(job)
     }
 
     fn switch(&mut self, previous: i32, state: u64, next: i32, point: Point) {
@@ -774,25 +787,8 @@ impl<'a> Collector<'a> {
     }
 
     fn initcall_done(&mut self, function: u64, returned: i64, point: Point, lane: Lane) {
-        let running = &self.lanes.entry(lane).or_default().running;
-        let found = running.iter().rev().copied().find(|id| {
-            self.jobs
-                .get(usize::try_from(id.0).unwrap_or(usize::MAX))
-                .is_some_and(|job| job.kind == Kind::Initcall && job.function == function)
-        });
-        let Some(job) = found else {
-            return;
-        };
-        self.update(job, |job| {
-            job.end = Some(End {
-                at: point.at,
-                status: Some(returned),
-                is_retried: false,
-            });
-        });
-        let state = self.lane(lane);
-        state.leave(job);
-        state.executed = Some((job, point.at));
+        let is_it = |job: &Job| job.kind == Kind::Initcall && job.function == function;
+        self.ended(is_it, Some(returned), point, lane);
     }
 
     fn item_armed(&mut self, id: u32, point: Point, delay: (u64, u64), lane: Lane) {

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use deferinit_trace::dump::{flamegraph, graphviz};
 use deferinit_trace::text::scaled as duration;
 
 use crate::explain::Look;
@@ -60,7 +61,7 @@ impl JobGraph {
                 out,
                 "  j{} [label=\"{}\\n{}, {}\"{bold}];",
                 node.job,
-                escaped_dot(&node.name),
+                graphviz::escaped(&node.name),
                 duration(node.end_ns.saturating_sub(node.begin_ns)),
                 slack
             );
@@ -186,11 +187,7 @@ impl CriticalPath {
     /// A line for each link; those of one job that do the same stand together.
     #[must_use]
     pub fn table(&self, look: Look) -> String {
-        let (bold, plain) = if look.has_colour {
-            ("\u{1b}[1m", "\u{1b}[0m")
-        } else {
-            ("", "")
-        };
+        let (bold, plain) = look.bold();
         let total = self.end_ns.saturating_sub(self.begin_ns);
         let mut out = format!(
             "{bold}{} in {} links{plain}\n",
@@ -248,7 +245,7 @@ fn bar(out: &mut String, node: &Node, row: usize, scale: Scale) {
     } else {
         ""
     };
-    let name = escaped(&node.name);
+    let name = flamegraph::escaped(&node.name);
     let _ = writeln!(
         out,
         "<text x=\"{}\" y=\"{}\" text-anchor=\"end\"{weight}>{}</text>",
@@ -309,15 +306,4 @@ fn shortened(name: &str) -> String {
     }
     let head: String = name.chars().take(33).collect();
     format!("{head}…")
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-}
-
-fn escaped_dot(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"")
 }

@@ -160,6 +160,17 @@ pub struct Look {
     pub width: Option<u16>,
 }
 
+impl Look {
+    /// What makes text bold, and what ends it.
+    pub(crate) fn bold(self) -> (&'static str, &'static str) {
+        if self.has_colour {
+            ("\u{1b}[1m", "\u{1b}[0m")
+        } else {
+            ("", "")
+        }
+    }
+}
+
 impl Analysis<'_> {
     /// Explains the wanted jobs: at most `limit`, the latest first where they are cut.
     pub fn explain(&mut self, wanted: &Wanted, limit: Option<usize>) -> Explanation {
@@ -520,11 +531,7 @@ fn row(job: &Explained) -> Vec<Cell> {
 }
 
 fn detail(text: &mut String, job: &Explained, look: Look) {
-    let (bold, plain) = if look.has_colour {
-        ("\u{1b}[1m", "\u{1b}[0m")
-    } else {
-        ("", "")
-    };
+    let (bold, plain) = look.bold();
     let mode = job.mode.as_deref().unwrap_or(job.kind);
     let late = match job.late_ns {
         Some(late) if late < 0 => format!(", {} early", signed(late.saturating_neg())),

@@ -385,8 +385,9 @@ fn colour(name: &str) -> String {
     )
 }
 
-/// For XML. Control characters, which XML has none of, become blanks.
-fn escaped(text: &str) -> String {
+/// The text for XML. Control characters, which XML has none of, become blanks.
+#[must_use]
+pub fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for letter in text.chars() {
         match letter {

@@ -151,7 +151,9 @@ impl StackSink for Graphviz {
     }
 }
 
-fn escaped(name: &str) -> String {
+/// The text for a quoted string of the DOT language; line ends become blanks.
+#[must_use]
+pub fn escaped(name: &str) -> String {
     name.replace('\\', "\\\\")
         .replace('"', "\\\"")
         .replace(['\n', '\r'], " ")
