@@ -330,4 +330,13 @@ impl Selection {
         let most = count.saturating_sub(self.height);
         self.top = self.top.max(lowest_top).min(self.at).min(most);
     }
+
+    /// The line of this number, as it looks where it is the selected one.
+    pub(super) fn styled(&self, line: usize, text: String, palette: Palette) -> Line<'static> {
+        if line == self.at {
+            Line::styled(text, palette.selected())
+        } else {
+            Line::raw(text)
+        }
+    }
 }

@@ -189,11 +189,7 @@ impl Table {
                 }
             }
             text.push_str(&with_module(&row.name, row.module.as_deref()));
-            lines.push(if line == self.selection.at {
-                Line::styled(text, palette.selected())
-            } else {
-                Line::raw(text)
-            });
+            lines.push(self.selection.styled(line, text, palette));
         }
         frame.render_widget(Paragraph::new(lines), area);
     }

@@ -216,11 +216,7 @@ impl Tree {
             }
             let tail: String = tail.chars().skip(shift).collect();
             let text = format!("{}{tail}", cells(node));
-            lines.push(if line == self.selection.at {
-                Line::styled(text, palette.selected())
-            } else {
-                Line::raw(text)
-            });
+            lines.push(self.selection.styled(line, text, palette));
         }
         frame.render_widget(Paragraph::new(lines), area);
     }
