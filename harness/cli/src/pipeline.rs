@@ -247,12 +247,8 @@ pub(crate) fn record(recording: &Recording<'_>, folder: &Path) -> Result<Recorde
         if let Some(trace_dat) = &decoded.trace_dat {
             write(&trace_dat_of(folder), trace_dat)?;
         }
-        let tally = decoded.capture.as_ref().map(|capture| {
-            let mut records = capture.records();
-            while records.next_record().is_some() {}
-            records.finish()
-        });
-        let tally = tally.unwrap_or_default();
+        let capture = decoded.capture.as_ref();
+        let tally = capture.map_or_else(Tally::default, |capture| capture.records().finish());
         let counted = tally.cpus.iter().map(|cpu| cpu.decoded);
         let damage = decoded.damage.or_else(|| {
             (tally.damages > 0)

@@ -11,10 +11,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
+use deferinit_ftrace::capture::Records;
 use deferinit_ftrace::record::Record;
 use deferinit_ftrace::saved_cmdlines::SavedCmdlines;
 use deferinit_ftrace::symbols::Symbols;
 use deferinit_report::RunResult;
+use deferinit_timeline::TraceNanos;
 use deferinit_trace::events::push_line;
 use deferinit_trace::fields::Fields;
 use deferinit_trace::names::Names;
@@ -153,16 +155,16 @@ impl Shown {
     }
 }
 
-type Records<'a> = deferinit_ftrace::capture::Records<'a, AheadBlocks>;
+/// What a record is told from another by: its CPU, its time and its bytes.
+fn identity<'a>(records: &'a Records<'_, AheadBlocks>) -> Option<(u32, u64, &'a [u8])> {
+    let head = records.head()?;
+    Some((head.cpu, head.timestamp_ns, records.payload()?))
+}
 
 /// The first record that differs, by time; a side that has ended has none.
 fn in_records(paths: &[PathBuf; 2], names: &[String; 2]) -> Result<Option<Difference>, Failure> {
     let (first, other) = (Shown::open(&paths[0])?, Shown::open(&paths[1])?);
     let (mut ours, mut theirs) = (first.trace.records(), other.trace.records());
-    let identity = |records: &Records<'_>| {
-        let head = records.head()?;
-        Some((head.cpu, head.timestamp_ns, records.payload()?.to_vec()))
-    };
     let mut number = 0u64;
     loop {
         let is_there = (ours.advance(), theirs.advance());
@@ -179,11 +181,8 @@ fn in_records(paths: &[PathBuf; 2], names: &[String; 2]) -> Result<Option<Differ
         );
         let at = |record: Option<&Record<'_>>| {
             record.map_or("nowhere".to_owned(), |record| {
-                let (seconds, rest) = (
-                    record.timestamp_ns / 1_000_000_000,
-                    record.timestamp_ns % 1_000_000_000,
-                );
-                format!("on CPU {} at {seconds}.{rest:09}", record.cpu)
+                let time = TraceNanos(record.timestamp_ns);
+                format!("on CPU {} at {time}", record.cpu)
             })
         };
         let (here, there) = (at(heads.0.as_ref()), at(heads.1.as_ref()));
