@@ -111,3 +111,16 @@ pub(crate) fn pid_in_window(vm: &Path) -> u32 {
     }
     panic!("the guest of {} did not come up within 120 s", vm.display());
 }
+
+/// The numbers behind each `mark` in a report.
+pub(crate) fn marks(text: &str) -> Vec<u64> {
+    text.lines()
+        .filter_map(|line| {
+            let (_, rest) = line.split_once("mark ")?;
+            rest.split(|c: char| !c.is_ascii_digit())
+                .next()?
+                .parse()
+                .ok()
+        })
+        .collect()
+}

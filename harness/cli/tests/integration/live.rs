@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::harness::{argument, code, deferinit, output, text};
+use crate::harness::{argument, code, deferinit, marks, output, text};
 
 /// A shell's loop without an end that numbers what it marks.
 const MARKS: &str = "i=0; while :; do echo mark $i > /sys/kernel/tracing/instances/deferinit/trace_marker; \
@@ -57,19 +57,6 @@ fn without_tasks(text: &str) -> Vec<String> {
         .map(|line| {
             let at = line.find(" [0").unwrap_or(0);
             line.split_at(at).1.to_owned()
-        })
-        .collect()
-}
-
-/// The numbers of the marks in a text, in their order.
-fn marks(text: &str) -> Vec<u64> {
-    text.lines()
-        .filter_map(|line| {
-            let (_, rest) = line.split_once("mark ")?;
-            rest.split(|c: char| !c.is_ascii_digit())
-                .next()?
-                .parse()
-                .ok()
         })
         .collect()
 }

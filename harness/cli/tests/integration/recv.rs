@@ -15,7 +15,7 @@ use deferinit_ftrace::page::PageLayout;
 use deferinit_protocol::{Capture, FileKind, Message, PhaseEnd, VERSION, frame};
 use serde_json::Value;
 
-use crate::harness::{argument, code, deferinit, output, text};
+use crate::harness::{argument, code, deferinit, marks, output, text};
 
 const HEADER_PAGE: &str = include_str!("../../../ftrace/tests/data/linux-7.3.4/header_page");
 const HEADER_EVENT: &str = include_str!("../../../ftrace/tests/data/linux-7.3.4/header_event");
@@ -102,18 +102,6 @@ impl Left {
         assert_eq!(code(&output), 0, "{}", text(&output));
         marks(&String::from_utf8_lossy(&output.stdout))
     }
-}
-
-fn marks(text: &str) -> Vec<u64> {
-    text.lines()
-        .filter_map(|line| {
-            let (_, rest) = line.split_once("mark ")?;
-            rest.split(|c: char| !c.is_ascii_digit())
-                .next()?
-                .parse()
-                .ok()
-        })
-        .collect()
 }
 
 fn frame_of(message: &Message, payload: &[u8]) -> Vec<u8> {

@@ -16,13 +16,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use super::TRACE_CMD;
 use crate::child::{self, Tool};
 use crate::steps::cargo;
 
-const TRACE_CMD: Tool = Tool {
-    program: "trace-cmd",
-    install: "apt-get install trace-cmd",
-};
 const UFTRACE: Tool = Tool {
     program: "uftrace",
     install: "apt-get install uftrace",
