@@ -40,6 +40,10 @@ Exit codes:
 pub(crate) enum Command {
     /// Run scenarios and judge them
     Run(Run),
+    /// Repeat a run from the bundle that it left, and say whether it was the same
+    Replay(Replay),
+    /// Open a shell in a guest, with the workload's modules and ftrace, on the wall clock
+    Shell(Shell),
     /// List scenarios
     List(List),
     /// Check scenario files without running them
@@ -92,6 +96,10 @@ pub(crate) struct Run {
     #[arg(long)]
     pub(crate) timings: bool,
 
+    /// Wait for gdb before the guest's first instruction, and say how to attach it; for one scenario, without a deadline
+    #[arg(long)]
+    pub(crate) gdb: bool,
+
     /// Put the results into this folder, which must not exist or be empty
     /// [default: a new folder below deferinit-runs]
     #[arg(long, value_name = "DIR")]
@@ -100,6 +108,44 @@ pub(crate) struct Run {
     /// Load this module before what is measured begins; give it again for more, in their order
     #[arg(long, value_name = "FILE.ko")]
     pub(crate) insmod: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) kernel: KernelChoice,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// The folder of a run that did not pass (of a boot, where its workload is built in)
+    #[arg(value_name = "BUNDLE")]
+    pub(crate) bundle: PathBuf,
+
+    /// The kernel's image, if it is not where it was any more
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kernel: Option<PathBuf>,
+
+    /// Put what the replay leaves into this folder, which must not exist or be empty
+    /// [default: a new folder below deferinit-runs]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Shell {
+    /// A machine: a file of vm/machines, without .toml
+    #[arg(long, value_name = "NAME", default_value = "x86_64")]
+    pub(crate) machine: String,
+
+    /// CPUs
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub(crate) cpus: u32,
+
+    /// RAM, such as 512MiB [default: the machine's]
+    #[arg(long, value_name = "SIZE", value_parser = crate::commands::shell::memory)]
+    pub(crate) memory: Option<deferinit_scenario::Bytes>,
+
+    /// Put a file of this machine into the guest, with the libraries it needs; give it again for more
+    #[arg(long, value_name = "HOSTFILE[:GUESTPATH]")]
+    pub(crate) add: Vec<String>,
 
     #[command(flatten)]
     pub(crate) kernel: KernelChoice,

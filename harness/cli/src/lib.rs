@@ -9,6 +9,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod args;
+mod bundle;
 mod commands;
 mod exit;
 mod guest_files;
@@ -51,6 +52,8 @@ pub fn main() -> ExitCode {
 fn dispatch(arguments: Arguments, interrupted: Arc<AtomicBool>) -> Result<u8, Failure> {
     match arguments.command {
         Command::Run(arguments) => commands::run::run(&arguments, interrupted),
+        Command::Replay(arguments) => commands::replay::run(&arguments, interrupted),
+        Command::Shell(arguments) => commands::shell::run(&arguments, interrupted),
         Command::List(arguments) => commands::list::run(&arguments),
         Command::Check(arguments) => commands::check::run(&arguments),
         Command::Kernel(command) => commands::kernel::run(&command, interrupted),

@@ -26,12 +26,16 @@ use deferinit_scenario::{Bytes, Clock, Scenario, Since};
 use deferinit_timeline::{Assembly, CommandHow, Ending, Reading, Run, Timeline, join};
 use serde::Serialize;
 
+use crate::bundle::{self, Given};
 use crate::guest_files::AddedFile;
 use crate::prepare::{Prepared, ReadyMachine};
 use crate::repetitions::{Sameness, hold_against_first};
 use crate::show;
 pub(crate) use streamed::{Left as LeftByStream, finish as finish_stream};
 use trace::Decoded;
+
+/// Under a debugger, a guest may take a hundred years.
+const NO_DEADLINE_NS: u64 = 100 * 365 * 24 * 3600 * 1_000_000_000;
 
 /// How many lines of the console a report shows.
 const CONSOLE_LINES: usize = 20;
@@ -56,6 +60,17 @@ pub(crate) struct Job<'a> {
     /// How many times as long as alone it may take on the host's clock.
     pub(crate) patience: u32,
     pub(crate) interrupted: &'a AtomicBool,
+    /// Is told where a debugger is waited for, if one is.
+    pub(crate) debugger: Option<&'a (dyn Fn(&Path) + Sync)>,
+}
+
+/// The hash of the trace that a run has left in `folder`; none if it has left none.
+///
+/// # Errors
+/// If a file cannot be read.
+pub(crate) fn trace_sha256(outcome: &Outcome, folder: &Path) -> Result<Option<String>> {
+    let files = trace::Files::read(&folder.join("trace"))?;
+    Ok(trace::sha256(outcome, &files))
 }
 
 /// Runs a scenario once, in `folder`, which exists and is empty.
@@ -81,8 +96,11 @@ pub(crate) fn run(job: &Job<'_>, folder: &Path) -> Result<RunResult> {
     let mut hashes = Vec::new();
     let mut last: Option<Outcome> = None;
     let mut timings = Timings::default();
-    for boot in boots(scenario, folder) {
-        let left = run_boot(job, &boot)?;
+    let boots = boots(scenario, folder);
+    let mut ran = Vec::new();
+    for boot in &boots {
+        let left = run_boot(job, boot)?;
+        ran.push((&boot.folder, left.given, left.trace_sha256.clone()));
         timings.add(&left.timings);
         timelines.push(left.timeline);
         hashes.extend(left.trace_sha256);
@@ -106,6 +124,15 @@ pub(crate) fn run(job: &Job<'_>, folder: &Path) -> Result<RunResult> {
     }) = &last
     {
         judgement.verdict = Verdict::Unsupported(unsupported(what, option.as_deref()));
+    }
+    match &judgement.verdict {
+        Verdict::Pass | Verdict::Unsupported(_) => {}
+        Verdict::Fail(_) | Verdict::Unresolved(_) => {
+            for (folder, given, trace_sha256) in ran {
+                let left = bundle::Left::read(folder, trace_sha256);
+                bundle::write(folder, given, judgement.verdict.reason(), left)?;
+            }
+        }
     }
     let (kernel, console) = last.map_or((None, String::new()), |outcome| {
         (outcome.received.kernel, outcome.console_tail)
@@ -203,6 +230,7 @@ impl Recording<'_> {
             wall_deadline: self.wall_deadline,
             folder,
             interrupted: self.interrupted,
+            debugger: None,
         }
     }
 }
@@ -336,8 +364,9 @@ pub(crate) fn trace_dat_of(folder: &Path) -> PathBuf {
     folder.join("trace/trace.dat")
 }
 
-/// What a boot has left.
-struct Left {
+/// What a boot was given, and has left.
+struct Left<'a> {
+    given: Given<'a>,
     outcome: Outcome,
     timeline: Timeline,
     trace_sha256: Option<String>,
@@ -345,19 +374,39 @@ struct Left {
     timings: Timings,
 }
 
-fn run_boot(job: &Job<'_>, boot: &Boot<'_>) -> Result<Left> {
+/// What a boot is given.
+fn given<'a>(job: &Job<'a>, scenario: &Scenario, folder: &Path) -> Result<Given<'a>> {
     let Job {
         prepared, machine, ..
     } = *job;
-    let (scenario, folder) = (&*boot.scenario, &boot.folder);
     let mut machine_of_run = machine.machine_for(prepared.needs);
     let devices = &mut machine_of_run.devices;
     devices.extend_from_slice(&scenario.machine.devices);
+    Ok(Given {
+        scenario: &job.scenario.name,
+        clock: scenario.clock,
+        machine: machine_of_run,
+        cpus: scenario.machine.cpus,
+        memory: machine.memory(scenario, prepared.needs),
+        trace_buffer: scenario.trace.buffer,
+        command_line: command_line(scenario),
+        qemu: &machine.qemu,
+        kernel: &prepared.kernel,
+        initramfs: initramfs(job, scenario, folder)?,
+    })
+}
+
+fn run_boot<'a>(job: &Job<'a>, boot: &Boot<'_>) -> Result<Left<'a>> {
+    let prepared = job.prepared;
+    let (scenario, folder) = (&*boot.scenario, &boot.folder);
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let mut plan = deferinit_host::plan(scenario);
     plan.modules = prepared.build.insmod_paths();
-    let deadline = default_deadline(&machine_of_run, &plan, scenario.clock);
-    let initramfs = initramfs(job, scenario, folder)?;
+    let given = given(job, scenario, folder)?;
+    let deadline = default_deadline(&given.machine, &plan, scenario.clock);
+    if job.debugger.is_some() {
+        plan.deadline_ns = NO_DEADLINE_NS;
+    }
     let watch = if job.is_timed {
         Some(Watch::start(folder)?)
     } else {
@@ -365,19 +414,20 @@ fn run_boot(job: &Job<'_>, boot: &Boot<'_>) -> Result<Left> {
     };
     let begin = Instant::now();
     let outcome = deferinit_host::run(&Request {
-        machine: &machine_of_run,
-        qemu: &machine.qemu,
-        clock: scenario.clock,
-        cpus: scenario.machine.cpus,
-        memory: Some(machine.memory(scenario, prepared.needs)),
-        trace_buffer: scenario.trace.buffer,
-        kernel: &prepared.kernel,
-        initramfs: &initramfs,
-        command_line: &command_line(scenario),
+        machine: &given.machine,
+        qemu: given.qemu,
+        clock: given.clock,
+        cpus: given.cpus,
+        memory: Some(given.memory),
+        trace_buffer: given.trace_buffer,
+        kernel: given.kernel,
+        initramfs: &given.initramfs,
+        command_line: &given.command_line,
         plan: &plan,
         wall_deadline: Some(deadline.saturating_mul(job.patience)),
         folder,
         interrupted: job.interrupted,
+        debugger: job.debugger,
     })?;
     let end = Instant::now();
     let milestones = watch.map(Watch::finish).transpose()?;
@@ -397,6 +447,7 @@ fn run_boot(job: &Job<'_>, boot: &Boot<'_>) -> Result<Left> {
         ..stages(&milestones, begin, end)
     });
     Ok(Left {
+        given,
         timeline,
         trace_sha256,
         timings: timings.unwrap_or_default(),

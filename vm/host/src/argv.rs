@@ -65,6 +65,8 @@ pub(crate) struct Arguments<'a> {
     pub(crate) boot_events: &'a [String],
     /// Where the guest's results go.
     pub(crate) results: ResultsTo,
+    /// Where a debugger can talk to QEMU, if one is to.
+    pub(crate) debugger: Option<&'a str>,
     /// Of the host, for the wall clock; `None` where it is not known.
     pub(crate) tsc_khz: Option<u64>,
 }
@@ -85,6 +87,34 @@ pub(crate) fn arguments(of: &Arguments<'_>) -> Vec<String> {
         machine(of),
         clock(of),
         channels(of.machine, of.results),
+        debugger(of),
+        boot(of),
+    ]
+    .concat()
+}
+
+fn debugger(of: &Arguments<'_>) -> Vec<String> {
+    let stub = |socket: &str| format!("unix:{socket},server=on,wait=off");
+    of.debugger
+        .map_or_else(Vec::new, |socket| vec!["-gdb".to_owned(), stub(socket)])
+}
+
+/// The same machine with its console on the terminal, and nobody who watches it.
+pub(crate) fn arguments_of_shell(of: &Arguments<'_>) -> Vec<String> {
+    let terminal = [
+        "-chardev",
+        // Ctrl-C is the guest's.
+        "stdio,id=console,signal=off",
+        "-serial",
+        "chardev:console",
+    ];
+    let mut base = base();
+    base.retain(|argument| argument != "-S");
+    [
+        base,
+        machine(of),
+        clock(of),
+        terminal.map(str::to_owned).to_vec(),
         boot(of),
     ]
     .concat()
@@ -305,6 +335,7 @@ mod tests {
             extra_command_line: &["kmemleak=on".to_owned()],
             boot_events: &[],
             results: ResultsTo::File,
+            debugger: None,
             tsc_khz: Some(2_596_150),
         });
         shell_text(&machine.qemu, &arguments)

@@ -9,12 +9,10 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, lchown};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
 
@@ -72,14 +70,10 @@ pub(crate) fn take_back(folder: &Path, user: Option<Nobody>) -> Result<()> {
 
 fn change_owner(folder: &Path, user: u32, group: u32) -> Result<()> {
     let change = || -> io::Result<()> {
-        fchown(File::open(folder)?, Some(user), Some(group))?;
+        lchown(folder, Some(user), Some(group))?;
         for entry in fs::read_dir(folder)? {
-            // Without a link's target: it is QEMU that may have made it.
-            let file = File::options()
-                .read(true)
-                .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-                .open(entry?.path())?;
-            fchown(file.as_fd(), Some(user), Some(group))?;
+            // Not a link's target: it is QEMU that may have made it.
+            lchown(entry?.path(), Some(user), Some(group))?;
         }
         Ok(())
     };

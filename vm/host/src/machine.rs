@@ -6,10 +6,10 @@
 
 use anyhow::{Context, Result, ensure};
 use deferinit_scenario::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A machine, as its file describes it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Machine {
     /// The file's name, and what results call the machine.
@@ -45,7 +45,7 @@ pub struct Machine {
 }
 
 /// The exact clock of a machine: QEMU counts instructions.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExactClock {
     /// Virtual time per instruction is `2^shift` ns.
@@ -61,7 +61,7 @@ pub struct ExactClock {
 }
 
 /// The wall clock of a machine: the host's time.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WallClock {
     /// Those that a verdict on times may rest on.

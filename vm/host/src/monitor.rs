@@ -29,7 +29,16 @@ pub(crate) enum Event {
     Answered,
 }
 
-/// The connection to a QEMU whose guest runs.
+/// Who lets the guest run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Starter {
+    /// We do, at once.
+    Us,
+    /// A debugger, when it likes.
+    Debugger,
+}
+
+/// The connection to a QEMU whose guest runs, or will.
 pub(crate) struct Ear {
     /// What QEMU says; closed when QEMU closes the socket, that is when it exits.
     pub(crate) events: Receiver<Event>,
@@ -68,8 +77,8 @@ impl Monitor {
         Self { socket, log }
     }
 
-    /// Negotiates, lets the guest run, and returns what is heard from then on.
-    pub(crate) fn let_run(self) -> Result<Ear> {
+    /// Negotiates, lets the guest run if that is ours to do, and returns what is heard from then on.
+    pub(crate) fn let_run(self, starter: Starter) -> Result<Ear> {
         let Self { socket, log } = self;
         socket
             .set_read_timeout(Some(ANSWER_DEADLINE))
@@ -88,9 +97,11 @@ impl Monitor {
         monitor
             .handshake()
             .context("QEMU's monitor did not answer")?;
-        monitor
-            .execute(&qmp::cont {})
-            .context("QEMU would not let the guest run")?;
+        if starter == Starter::Us {
+            monitor
+                .execute(&qmp::cont {})
+                .context("QEMU would not let the guest run")?;
+        }
         // Events may have come between the two; a guest that has not run cannot have panicked, and
         // what the reader has buffered beyond them goes on to the listener.
         let (reader, _) = monitor.into_inner().into_inner();

@@ -82,6 +82,14 @@ pub(crate) struct Running {
     child: Child,
 }
 
+/// Where QEMU runs.
+pub(crate) enum Place {
+    /// In a process group of its own, so that Ctrl-C reaches the harness only; its standard error goes to this file.
+    Background(File),
+    /// On our terminal, which is the guest's console.
+    Terminal,
+}
+
 /// What QEMU finds at descriptors of fixed numbers.
 pub(crate) struct Descriptors<'a> {
     /// Guest RAM.
@@ -99,26 +107,26 @@ pub(crate) struct Descriptors<'a> {
 impl Running {
     /// Starts QEMU in `folder`, as `user` if that is somebody else.
     ///
-    /// Its standard error goes to `stderr`. It is in a process group of its own, so that Ctrl-C
-    /// reaches the harness only, and it is killed by the kernel if the thread that calls this dies.
+    /// It is killed by the kernel if the thread that calls this dies.
     pub(crate) fn start(
         program: &str,
         arguments: &[String],
         folder: &Path,
-        stderr: File,
+        place: Place,
         user: Option<Nobody>,
         descriptors: &Descriptors<'_>,
     ) -> Result<Self> {
         let parent = nix::unistd::getpid();
         let targets = descriptors.targets();
         let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(stderr)
-            .process_group(0);
+        command.args(arguments).current_dir(folder);
+        if let Place::Background(stderr) = place {
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(stderr)
+                .process_group(0);
+        }
         let prepare = move || {
             pass_descriptors(targets)?;
             if let Some(user) = user {
@@ -144,6 +152,11 @@ impl Running {
     /// The exit status, if it has exited.
     pub(crate) fn exited(&mut self) -> Result<Option<ExitStatus>> {
         self.child.try_wait().context("cannot wait for QEMU")
+    }
+
+    /// Waits for its end, however long that takes.
+    pub(crate) fn wait(&mut self) -> Result<ExitStatus> {
+        self.child.wait().context("cannot wait for QEMU")
     }
 
     /// Kills it and waits for it.

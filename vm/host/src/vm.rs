@@ -25,10 +25,13 @@ use crate::hardship::{Moment, Reserve, too_little_free};
 use crate::intake::{Intake, Sink};
 use crate::machine::Machine;
 use crate::memory::{GuestMemory, Region};
-use crate::monitor::{Event, Monitor};
-use crate::qemu::{Descriptors, Qemu, Running};
+use crate::monitor::{Event, Monitor, Starter};
+use crate::qemu::{Descriptors, Place, Qemu, Running};
 use crate::results::{self, Failure, Received};
 use crate::tsc;
+
+/// Where a debugger talks to QEMU, in the `vm` folder.
+const DEBUGGER: &str = "gdb.sock";
 
 /// How often a wait looks at what can only be polled: QEMU's exit, and the user's Ctrl-C.
 const POLL: Duration = Duration::from_millis(20);
@@ -85,6 +88,9 @@ pub struct Request<'a> {
     pub folder: &'a Path,
     /// Set when the user wants to stop.
     pub interrupted: &'a AtomicBool,
+    /// Is told the socket at which QEMU waits for a debugger, which lets the guest run; there is no deadline then. None
+    /// if nobody debugs.
+    pub debugger: Option<&'a (dyn Fn(&Path) + Sync)>,
 }
 
 /// What a kernel says of the interrupt that asks where it hangs, if it does not panic
@@ -271,6 +277,7 @@ fn run_with(request: &Request<'_>, streamed: Option<Streamed<'_, '_>>) -> Result
             None => ResultsTo::File,
             Some(_) => ResultsTo::Socket,
         },
+        debugger: request.debugger.map(|_| DEBUGGER),
         tsc_khz: match request.clock {
             Clock::Exact => None,
             Clock::Wall => tsc::host_khz(),
@@ -303,7 +310,7 @@ fn run_with(request: &Request<'_>, streamed: Option<Streamed<'_, '_>>) -> Result
         &request.qemu.program,
         &arguments,
         &vm,
-        stderr,
+        Place::Background(stderr),
         user,
         &Descriptors {
             memory: memory.as_fd(),
@@ -322,12 +329,23 @@ fn run_with(request: &Request<'_>, streamed: Option<Streamed<'_, '_>>) -> Result
         .unwrap_or_else(|| default_deadline(request.machine, request.plan, request.clock));
     let folder = request.folder.join("trace");
     let watch = |stop: Option<Stop<'_>>| -> Result<Wait> {
-        let ended = match Monitor::new(ours, create(&vm, "qmp.jsonl")?).let_run() {
+        let starter = match request.debugger {
+            None => Starter::Us,
+            Some(_) => Starter::Debugger,
+        };
+        let ended = match Monitor::new(ours, create(&vm, "qmp.jsonl")?).let_run(starter) {
             Ok(ear) => {
+                let deadline = match request.debugger {
+                    None => begin.checked_add(limit),
+                    Some(tell) => {
+                        tell(&vm.join(DEBUGGER));
+                        None
+                    }
+                };
                 let ended = wait(
                     &mut qemu,
                     &ear.events,
-                    begin + limit,
+                    deadline,
                     &vm,
                     request.interrupted,
                     stop,
@@ -356,6 +374,10 @@ fn run_with(request: &Request<'_>, streamed: Option<Streamed<'_, '_>>) -> Result
         }
     };
     drop(reserve);
+    if request.debugger.is_some() {
+        // QEMU removes it, unless it was killed.
+        drop(fs::remove_file(vm.join(DEBUGGER)));
+    }
     confinement::take_back(&vm, user)?;
     let Heard {
         console_tail,
@@ -540,7 +562,7 @@ fn exit_soon(qemu: &mut Running) -> Result<Option<ExitStatus>> {
 fn wait(
     qemu: &mut Running,
     events: &Receiver<Event>,
-    deadline: Instant,
+    deadline: Option<Instant>,
     vm: &Path,
     interrupted: &AtomicBool,
     mut stop: Option<Stop<'_>>,
@@ -596,7 +618,7 @@ fn wait(
             Some(_) => full_since = full_since.or_else(|| Some(Instant::now())),
             None => full_since = None,
         }
-        if Instant::now() > deadline {
+        if deadline.is_some_and(|deadline| Instant::now() > deadline) {
             return Ok(Wait::Deadline);
         }
     }

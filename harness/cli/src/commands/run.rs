@@ -54,6 +54,14 @@ pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, F
             (Sameness::Verified, more.saturating_add(1))
         }
     };
+    if arguments.gdb && (scenarios.len() != 1 || repeat != 1) {
+        let runs = scenarios
+            .len()
+            .saturating_mul(usize::try_from(repeat).unwrap_or(usize::MAX));
+        return Err(Failure::usage(anyhow!(
+            "--gdb is for one run, and this would be {runs}: name one scenario"
+        )));
+    }
     let (session, kbuild) = prepare::session(&project, Arc::clone(&interrupted))?;
     prepare::require(&session, &kbuild)?;
     insmod::read(&arguments.insmod, &prepare::MODULES)?;
@@ -88,6 +96,7 @@ pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, F
         jobs,
         sameness,
         built_in,
+        is_debugged: arguments.gdb,
         progress: Progress::new(scenarios.len(), repeat),
     };
     let work: Vec<Work<'_>> = scenarios
@@ -168,6 +177,7 @@ struct Batch<'a> {
     sameness: Sameness,
     /// How long everything took that all runs share, if the user wants to know.
     built_in: Option<Duration>,
+    is_debugged: bool,
     progress: Progress,
 }
 
@@ -215,6 +225,10 @@ impl Batch<'_> {
         if repetition.of > 1 {
             folder.push(repetition.index.to_string());
         }
+        let say_how_to_attach = |socket: &Path| {
+            self.progress.finish();
+            complain(&how_to_attach(&prepared.kernel, socket));
+        };
         let job = pipeline::Job {
             prepared,
             machine,
@@ -226,6 +240,7 @@ impl Batch<'_> {
             is_timed: self.built_in.is_some(),
             patience: self.patience(),
             interrupted: self.interrupted,
+            debugger: self.is_debugged.then_some(&say_how_to_attach as _),
         };
         let mut result = fs::create_dir_all(&folder)
             .with_context(|| format!("cannot make {}", folder.display()))
@@ -251,6 +266,31 @@ impl Batch<'_> {
         let times = self.jobs.get().div_ceil(host_cpus().get());
         u32::try_from(times).unwrap_or(u32::MAX)
     }
+}
+
+/// What to type in another terminal. A socket's path is short (`sun_path`, unix(7)), so one that is long is named from its
+/// own folder.
+fn how_to_attach(kernel: &Path, socket: &Path) -> String {
+    const LONGEST: usize = 107;
+    let socket = fs::canonicalize(socket).unwrap_or_else(|_| socket.to_owned());
+    let (folder, name) = (socket.parent(), socket.file_name());
+    let target = |place: &Path| {
+        format!(
+            "gdb {} -ex 'target remote {}'",
+            kernel.display(),
+            place.display()
+        )
+    };
+    let command = match (folder, name) {
+        (Some(folder), Some(name)) if socket.as_os_str().len() > LONGEST => {
+            format!("cd {} && {}", folder.display(), target(Path::new(name)))
+        }
+        _ => target(&socket),
+    };
+    format!(
+        "The guest waits before its first instruction. In another terminal:\n  {command}\n\
+         `hbreak FUNCTION` stops it there, `continue` lets it run; Ctrl-C here ends it."
+    )
 }
 
 /// A run that was not made, since the user interrupted it or there is no such machine: it has no folder of its own.

@@ -213,6 +213,12 @@ pub(super) fn decode<'a>(
     Ok(decoded)
 }
 
+/// The hash of a run's trace; none if it has none that can be read.
+pub(super) fn sha256(outcome: &Outcome, files: &Files) -> Option<String> {
+    let layout = PageLayout::parse(&files.header_page, &files.header_event).ok()?;
+    Some(hash(&buffers(outcome, files, layout).cpus))
+}
+
 /// What is known without the trace itself.
 fn described<'a>(kallsyms: &str, files: &Files) -> Decoded<'a> {
     let mut damage = files.damage.clone();

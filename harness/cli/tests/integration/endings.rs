@@ -278,6 +278,7 @@ fn run(
         wall_deadline: Some(wall_deadline),
         folder,
         interrupted: &AtomicBool::new(interrupted),
+        debugger: None,
     })
     .expect("a machine that can be set up")
 }

@@ -6,18 +6,22 @@
 
 mod analysis;
 mod builtin;
+mod bundles;
 mod command;
+mod debugger;
 mod endings;
 mod faults;
 mod guests;
 mod harness;
 mod jobs;
+mod leftovers;
 mod live;
 mod machines;
 mod mistakes;
 mod record;
 mod recv;
 mod repeats;
+mod shell;
 mod soak;
 mod timers;
 mod trace;

@@ -859,6 +859,7 @@ fn graph_functions_of_the_module_are_found_after_each_load() {
         wall_deadline: None,
         folder: folder.path(),
         interrupted: &AtomicBool::new(false),
+        debugger: None,
     })
     .expect("a machine that can be set up");
     assert_eq!(outcome.ending, Ending::Complete, "{}", outcome.console_tail);

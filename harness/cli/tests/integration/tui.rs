@@ -100,7 +100,7 @@ impl Trace {
 }
 
 /// The program on a terminal of its own.
-struct OnTerminal {
+pub(crate) struct OnTerminal {
     child: Child,
     keys: PtyMaster,
     bytes: Receiver<Vec<u8>>,
@@ -112,7 +112,7 @@ struct OnTerminal {
 }
 
 impl OnTerminal {
-    fn start(arguments: &[&str], columns: u16, rows: u16) -> Self {
+    pub(crate) fn start(arguments: &[&str], columns: u16, rows: u16) -> Self {
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let keys = posix_openpt(flags).expect("a pseudo terminal");
         grantpt(&keys).expect("it is ours");
@@ -161,16 +161,16 @@ impl OnTerminal {
         }
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.screen.screen().contents()
     }
 
-    fn press(&mut self, keys: &str) {
+    pub(crate) fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).expect("keys");
     }
 
     /// Waits until the screen shows what is wanted.
-    fn wait(&mut self, what: &str, is_it: impl Fn(&vt100::Screen) -> bool) {
+    pub(crate) fn wait(&mut self, what: &str, is_it: impl Fn(&vt100::Screen) -> bool) {
         let deadline = Instant::now() + DEADLINE;
         while !is_it(self.screen.screen()) {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -196,7 +196,7 @@ impl OnTerminal {
     }
 
     /// The same for a program that may not have shown anything yet.
-    fn end_without_screen(&mut self) -> i32 {
+    pub(crate) fn end_without_screen(&mut self) -> i32 {
         let deadline = Instant::now() + DEADLINE;
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("it is our child") {

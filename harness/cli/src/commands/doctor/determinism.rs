@@ -232,6 +232,7 @@ impl Matrix<'_> {
             is_timed: false,
             patience: u32::try_from(THREADS_PER_CPU + 1).unwrap_or(u32::MAX),
             interrupted: self.interrupted,
+            debugger: None,
         };
         fs::create_dir_all(folder)
             .with_context(|| format!("cannot make {}", folder.display()))

@@ -87,6 +87,7 @@ pub(super) fn run(
         patience: 1,
         is_timed: false,
         interrupted: &interrupted,
+        debugger: None,
     };
     let place = output.keep();
     pipeline::run(&job, &place)
