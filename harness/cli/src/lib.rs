@@ -25,6 +25,7 @@ mod run_folder;
 mod scenarios;
 mod schedule;
 mod show;
+mod speeds;
 mod stdout;
 mod trace_file;
 mod trace_time;

@@ -144,6 +144,7 @@ pub(crate) fn run(job: &Job<'_>, folder: &Path) -> Result<RunResult> {
         clock: clock_word(scenario.clock).to_owned(),
         kernel: kernel.unwrap_or_else(|| prepared.release.clone()),
         machine: machine.describe(scenario, prepared.needs),
+        accelerator: machine.accelerator(scenario.clock),
         guest_ns: guest_nanoseconds(&timeline),
         wall: begin.elapsed(),
         timings: None,

@@ -13,10 +13,11 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result, anyhow};
 use deferinit_check::Judged;
 use deferinit_host::{
-    GuestFile, Machine, MachineFile, Qemu, Unsupported, add_boot_config, check_memory, initramfs,
+    GuestFile, Machine, MachineFile, Qemu, Speeds, Unsupported, add_boot_config, check_memory,
+    initramfs,
 };
 use deferinit_kernel::build::{self, BuildInfo, Choice, Kbuild, Kernel, Variant};
-use deferinit_kernel::cache::Session;
+use deferinit_kernel::cache::{Cache, Session};
 use deferinit_kernel::kernels::Kernels;
 use deferinit_kernel::module::{self, ModuleInfo, Modules};
 use deferinit_kernel::requirements::Need;
@@ -29,6 +30,7 @@ use crate::guest_files::AddedFile;
 use crate::insmod::{self, ExtraModule};
 use crate::output::{INITRAMFS_WITH_SHELL, initramfs_of};
 use crate::project::Project;
+use crate::speeds::speeds;
 
 /// The modules that go into the guest, without `.ko`, unless they are built in: the workload, and the owner of its
 /// events.
@@ -177,6 +179,8 @@ pub(crate) struct ReadyMachine {
     pub(crate) machine: Machine,
     pub(crate) qemu: Qemu,
     memory: Bytes,
+    /// On the wall clock.
+    speeds: Option<Speeds>,
 }
 
 impl ReadyMachine {
@@ -203,10 +207,16 @@ impl ReadyMachine {
                 let shift = changed(self.machine.exact.shift, shift);
                 format!("TCG, icount shift {shift}")
             }
-            Clock::Wall => "TCG".to_owned(),
+            Clock::Wall => self.qemu.accelerator.to_string(),
         };
         let (name, qemu) = (&self.machine.name, self.qemu.version);
         format!("{name} ({cpus} CPU{plural}, {memory}, QEMU {qemu}, {accelerator})")
+    }
+
+    /// Which accelerator a guest on the wall clock has, and why.
+    pub(crate) fn accelerator(&self, clock: Clock) -> Option<String> {
+        let speeds = self.speeds.as_ref().filter(|_| clock == Clock::Wall)?;
+        Some(speeds.to_string())
     }
 
     /// The machine as a kernel needs it.
@@ -429,6 +439,10 @@ pub(crate) fn machines(
     scenarios: &[Scenario],
 ) -> Result<Vec<NamedMachine>, Failure> {
     let mut known: BTreeMap<&str, Arc<ReadyMachine>> = BTreeMap::new();
+    let has_wall = scenarios
+        .iter()
+        .any(|scenario| scenario.clock == Clock::Wall);
+    let clock = if has_wall { Clock::Wall } else { Clock::Exact };
     let mut machines = Vec::new();
     for scenario in scenarios {
         let machine = match known.entry(&scenario.machine.name) {
@@ -438,7 +452,7 @@ pub(crate) fn machines(
                 let of_scenario = |failure: Failure| failure.of_scenario(&scenario.name);
                 match machine_file(project, name).map_err(of_scenario)? {
                     MachineFile::Machine(machine) => {
-                        let machine = ready(*machine).map_err(of_scenario)?;
+                        let machine = ready(*machine, clock).map_err(of_scenario)?;
                         Arc::clone(entry.insert(Arc::new(machine)))
                     }
                     MachineFile::Unsupported(why) => {
@@ -460,10 +474,14 @@ pub(crate) fn machines(
     Ok(machines)
 }
 
-/// A machine by its name, with its QEMU.
-pub(crate) fn machine(project: &Project, name: &str) -> Result<ReadyMachine, Failure> {
+/// A machine by its name, with its QEMU, for runs on this clock.
+pub(crate) fn machine(
+    project: &Project,
+    name: &str,
+    clock: Clock,
+) -> Result<ReadyMachine, Failure> {
     match machine_file(project, name)? {
-        MachineFile::Machine(machine) => ready(*machine),
+        MachineFile::Machine(machine) => ready(*machine, clock),
         MachineFile::Unsupported(why) => Err(Failure::usage(anyhow!(
             "the machine {name:?} is not supported: {}",
             why.unsupported
@@ -484,19 +502,28 @@ fn machine_file(project: &Project, name: &str) -> Result<MachineFile, Failure> {
         .map_err(Failure::setup)
 }
 
-fn ready(machine: Machine) -> Result<ReadyMachine, Failure> {
+fn ready(machine: Machine, clock: Clock) -> Result<ReadyMachine, Failure> {
     let memory = machine.memory().map_err(Failure::setup)?;
-    let qemu = Qemu::find(&machine.qemu).map_err(Failure::setup)?;
+    let mut qemu = Qemu::find(&machine.qemu).map_err(Failure::setup)?;
+    let speeds = match clock {
+        Clock::Exact => None,
+        Clock::Wall => {
+            let cache = Cache::of_user()?;
+            Some(speeds(&machine, &qemu, cache.root()).map_err(Failure::setup)?)
+        }
+    };
+    qemu.accelerator = speeds.as_ref().map(Speeds::faster).unwrap_or_default();
     Ok(ReadyMachine {
         machine,
         qemu,
         memory,
+        speeds,
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use deferinit_host::Version;
+    use deferinit_host::{Accelerator, Version};
 
     use super::*;
 
@@ -515,8 +542,10 @@ mod tests {
             qemu: Qemu {
                 program: machine.qemu.clone(),
                 version,
+                accelerator: Accelerator::default(),
             },
             machine,
+            speeds: None,
         }
     }
 

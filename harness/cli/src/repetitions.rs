@@ -88,6 +88,7 @@ mod tests {
             clock: "exact".to_owned(),
             kernel: "7.3.4".to_owned(),
             machine: "x86_64".to_owned(),
+            accelerator: None,
             guest_ns: None,
             wall: Duration::ZERO,
             timings: None,

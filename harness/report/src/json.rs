@@ -35,6 +35,8 @@ struct Entry<'a> {
     clock: &'a str,
     kernel: &'a str,
     machine: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accelerator: Option<&'a str>,
     measurements: &'a BTreeMap<String, i64>,
     wall_seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,6 +59,7 @@ impl<'a> From<&'a RunResult> for Entry<'a> {
             clock: &result.clock,
             kernel: &result.kernel,
             machine: &result.machine,
+            accelerator: result.accelerator.as_deref(),
             measurements: &result.judgement.measurements,
             wall_seconds: milliseconds(result.wall),
             timings: result.timings,

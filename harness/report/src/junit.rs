@@ -66,6 +66,7 @@ fn case(result: &RunResult) -> TestCase {
         ("kernel", Some(&result.kernel)),
         ("clock", Some(&result.clock)),
         ("machine", Some(&result.machine)),
+        ("accelerator", result.accelerator.as_ref()),
         ("trace-sha256", result.trace_sha256.as_ref()),
         ("folder", Some(&result.folder)),
     ] {

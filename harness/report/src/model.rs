@@ -25,6 +25,8 @@ pub struct RunResult {
     pub kernel: String,
     /// The machine, CPUs, memory, QEMU's version and accelerator, in one line.
     pub machine: String,
+    /// Which accelerator the guest had, and why; none on the exact clock.
+    pub accelerator: Option<String>,
     /// Guest time from the first record to the last, in nanoseconds; see [`guest_nanoseconds`].
     pub guest_ns: Option<i64>,
     /// Wall time of the run, from the start of QEMU to the verdict.

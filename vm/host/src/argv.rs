@@ -9,9 +9,10 @@
 use deferinit_protocol::{FW_CFG_PLAN, INSTANCE, RESULT_PORT};
 use deferinit_scenario::Clock;
 
+use crate::accelerator::Accelerator;
 use crate::machine::Machine;
 use crate::memory::Region;
-use crate::qemu::Version;
+use crate::qemu::{Qemu, Version};
 
 /// The first descriptor that we give QEMU. High, because low ones may be in use between fork and exec.
 pub(crate) const FIRST_FD: i32 = 64;
@@ -52,11 +53,20 @@ pub(crate) const RESULTS: &str = "results.bin";
 /// The plan, in the `vm` folder.
 pub(crate) const PLAN: &str = "plan.json";
 
+/// The firmware that a host's speed is measured by, in the folder of that QEMU.
+pub(crate) const LOOPS: &str = "loops.bin";
+
+/// The port that it tells by how far it is (`isa-debugcon`).
+pub(crate) const MARK_PORT: u8 = 0xe9;
+
+/// The port that ends it (`isa-debug-exit`).
+pub(crate) const EXIT_PORT: u8 = 0xf4;
+
 /// What the arguments are made of.
 pub(crate) struct Arguments<'a> {
     pub(crate) machine: &'a Machine,
     pub(crate) clock: Clock,
-    pub(crate) version: Version,
+    pub(crate) qemu: &'a Qemu,
     pub(crate) cpus: u32,
     pub(crate) memory_bytes: u64,
     pub(crate) trace: Option<Region>,
@@ -108,10 +118,8 @@ pub(crate) fn arguments_of_shell(of: &Arguments<'_>) -> Vec<String> {
         "-serial",
         "chardev:console",
     ];
-    let mut base = base();
-    base.retain(|argument| argument != "-S");
     [
-        base,
+        unwatched(),
         machine(of),
         clock(of),
         terminal.map(str::to_owned).to_vec(),
@@ -145,6 +153,36 @@ fn base() -> Vec<String> {
         "-S",
     ];
     arguments.map(str::to_owned).to_vec()
+}
+
+/// The same for a guest that runs at once.
+fn unwatched() -> Vec<String> {
+    let mut base = base();
+    base.retain(|argument| argument != "-S");
+    base
+}
+
+/// The machine with loops for its firmware, and nothing else (`accelerator.rs`).
+pub(crate) fn arguments_of_loops(machine: &Machine, accelerator: &[&str]) -> Vec<String> {
+    let arguments = [
+        "-machine",
+        &machine.machine,
+        "-bios",
+        LOOPS,
+        "-m",
+        "16M",
+        "-cpu",
+        &machine.cpu,
+        "-chardev",
+        &format!("socket,id=marks,fd={RESULTS_FD}"),
+        "-device",
+        &format!("isa-debugcon,iobase={MARK_PORT:#x},chardev=marks"),
+        "-device",
+        &format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=1"),
+    ];
+    let arguments = arguments.iter().chain(accelerator);
+    let arguments = arguments.map(|argument| (*argument).to_owned()).collect();
+    [unwatched(), arguments].concat()
 }
 
 fn machine(of: &Arguments<'_>) -> Vec<String> {
@@ -195,7 +233,10 @@ fn clock(of: &Arguments<'_>) -> Vec<String> {
         }
         Clock::Wall => vec![
             "-accel".to_owned(),
-            format!("tcg,thread={}", wall_threads(of)),
+            match of.qemu.accelerator {
+                Accelerator::Kvm => "kvm".to_owned(),
+                Accelerator::Tcg => format!("tcg,thread={}", wall_threads(of)),
+            },
         ],
     }
 }
@@ -203,7 +244,7 @@ fn clock(of: &Arguments<'_>) -> Vec<String> {
 /// QEMU before 8.1 loses code that the guest patches while another CPU runs it: arming
 /// function_graph crashes the guest.
 fn wall_threads(of: &Arguments<'_>) -> &'static str {
-    let patches_safely = of.version
+    let patches_safely = of.qemu.version
         >= Version {
             major: 8,
             minor: 1,
@@ -320,12 +361,20 @@ mod tests {
     };
 
     fn text(clock: Clock, version: Version, cpus: u32) -> String {
+        text_with(clock, version, cpus, Accelerator::Tcg)
+    }
+
+    fn text_with(clock: Clock, version: Version, cpus: u32, accelerator: Accelerator) -> String {
         let machine =
             Machine::parse(include_str!("../../machines/x86_64.toml")).expect("a machine");
         let arguments = arguments(&Arguments {
             machine: &machine,
             clock,
-            version,
+            qemu: &Qemu {
+                program: machine.qemu.clone(),
+                version,
+                accelerator,
+            },
             cpus,
             memory_bytes: 256 << 20,
             trace: Some(Region {
@@ -363,6 +412,15 @@ mod tests {
         assert!(text.contains("-accel tcg,thread=multi"), "{text}");
         assert!(!text.contains("icount"), "{text}");
         assert!(text.contains("tsc_early_khz=2596150"), "{text}");
+    }
+
+    #[test]
+    fn kvm_is_for_the_wall_clock() {
+        let text = text_with(Clock::Wall, QEMU_7_2, 2, Accelerator::Kvm);
+        assert!(text.contains("-accel kvm"), "{text}");
+        assert!(!text.contains("tcg"), "{text}");
+        let text = text_with(Clock::Exact, QEMU_7_2, 2, Accelerator::Kvm);
+        assert!(text.contains("-accel tcg,thread=single"), "{text}");
     }
 
     #[test]

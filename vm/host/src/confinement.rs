@@ -13,15 +13,23 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, lchown};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use deferinit_scenario::Clock;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
+
+use crate::accelerator::Accelerator;
+use crate::qemu::Qemu;
 
 /// The user and the group with no rights of their own (`DEFAULT_OVERFLOWUID`, `include/linux/highuid.h`): `nobody`.
 const NOBODY: u32 = 65534;
 
 /// A user with no rights of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Nobody(u32);
+pub(crate) struct Nobody {
+    id: u32,
+    /// A further group, which may use KVM.
+    kvm: Option<u32>,
+}
 
 impl Nobody {
     /// Whom QEMU becomes; `None` if we have no rights to give up, or there is nobody else in this user namespace.
@@ -29,17 +37,41 @@ impl Nobody {
         let is_mapped = |map: &str| {
             fs::read_to_string(format!("/proc/self/{map}")).is_ok_and(|map| maps(&map, NOBODY))
         };
-        (geteuid().is_root() && is_mapped("uid_map") && is_mapped("gid_map"))
-            .then_some(Self(NOBODY))
+        (geteuid().is_root() && is_mapped("uid_map") && is_mapped("gid_map")).then_some(Self {
+            id: NOBODY,
+            kvm: None,
+        })
+    }
+
+    /// One that is in the group that may use KVM, if there is one beside root's.
+    pub(crate) fn with_kvm(self) -> Self {
+        let device = fs::metadata("/dev/kvm").ok();
+        let group = device.filter(|device| device.mode() & 0o060 == 0o060 && device.gid() != 0);
+        Self {
+            kvm: group.map(|device| device.gid()),
+            ..self
+        }
     }
 
     /// Becomes that user for good. For between fork and exec: system calls only.
     pub(crate) fn become_it(self) -> io::Result<()> {
-        let (user, group) = (Uid::from_raw(self.0), Gid::from_raw(self.0));
-        setgroups(&[])?;
+        let (user, group) = (Uid::from_raw(self.id), Gid::from_raw(self.id));
+        match self.kvm {
+            Some(kvm) => setgroups(&[Gid::from_raw(kvm)])?,
+            None => setgroups(&[])?,
+        }
         setresgid(group, group, group)?;
         setresuid(user, user, user)?;
         Ok(())
+    }
+}
+
+/// Whom the QEMU of a run becomes.
+pub(crate) fn user(clock: Clock, qemu: &Qemu) -> Option<Nobody> {
+    let nobody = Nobody::needed();
+    match (clock, qemu.accelerator) {
+        (Clock::Wall, Accelerator::Kvm) => nobody.map(Nobody::with_kvm),
+        _ => nobody,
     }
 }
 
@@ -55,7 +87,7 @@ pub(crate) fn make_private(folder: &Path, user: Option<Nobody>) -> Result<()> {
 /// Gives a folder, and what is in it, to the user that QEMU is.
 pub(crate) fn give(folder: &Path, user: Option<Nobody>) -> Result<()> {
     match user {
-        Some(Nobody(id)) => change_owner(folder, id, id),
+        Some(Nobody { id, .. }) => change_owner(folder, id, id),
         None => Ok(()),
     }
 }
@@ -129,7 +161,11 @@ mod tests {
         fs::write(&path, "an image").expect("a file");
         for (mode, is_copied) in [(0o600, true), (0o644, false)] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("a mode");
-            let mut image = open_image(&path, Some(Nobody(NOBODY))).expect("an image");
+            let user = Nobody {
+                id: NOBODY,
+                kvm: None,
+            };
+            let mut image = open_image(&path, Some(user)).expect("an image");
             let same = image.metadata().expect("an inode").ino()
                 == fs::metadata(&path).expect("an inode").ino();
             assert_eq!(same, !is_copied, "{mode:o}");

@@ -12,6 +12,7 @@
 //! guest's RAM, so nothing on the host can disturb the measured window. Only a trace that is to be
 //! seen while it is made comes through a socket instead ([`run_streamed`]).
 
+mod accelerator;
 mod argv;
 mod confinement;
 mod hang;
@@ -32,6 +33,7 @@ mod trace;
 mod tsc;
 mod vm;
 
+pub use accelerator::{Accelerator, Speed, Speeds};
 pub use initramfs::{GuestFile, add_boot_config, add_files, initramfs};
 pub use intake::{Intake, STREAMED, Sink};
 pub use machine::{ExactClock, Machine, MachineFile, Unsupported, WallClock};

@@ -12,6 +12,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
+use crate::accelerator::Accelerator;
 use crate::argv::{FIRST_FD, INITRAMFS_FD, KERNEL_FD, MEMORY_FD, MONITOR_FD, RESULTS_FD};
 use crate::confinement::Nobody;
 
@@ -39,6 +40,8 @@ pub struct Qemu {
     pub program: String,
     /// Its version.
     pub version: Version,
+    /// What executes its guests on the wall clock.
+    pub accelerator: Accelerator,
 }
 
 impl Qemu {
@@ -61,6 +64,7 @@ impl Qemu {
         Ok(Self {
             program: program.to_owned(),
             version,
+            accelerator: Accelerator::default(),
         })
     }
 }
@@ -90,18 +94,19 @@ pub(crate) enum Place {
     Terminal,
 }
 
-/// What QEMU finds at descriptors of fixed numbers.
+/// What QEMU finds at descriptors of fixed numbers, as far as it is there.
+#[derive(Default)]
 pub(crate) struct Descriptors<'a> {
     /// Guest RAM.
-    pub(crate) memory: BorrowedFd<'a>,
+    pub(crate) memory: Option<BorrowedFd<'a>>,
     /// Its end of the monitor's socket.
-    pub(crate) monitor: BorrowedFd<'a>,
-    /// Its end of the socket for results, if there is one.
+    pub(crate) monitor: Option<BorrowedFd<'a>>,
+    /// Its end of the socket for results.
     pub(crate) results: Option<BorrowedFd<'a>>,
     /// The kernel's image.
-    pub(crate) kernel: BorrowedFd<'a>,
+    pub(crate) kernel: Option<BorrowedFd<'a>>,
     /// The initramfs.
-    pub(crate) initramfs: BorrowedFd<'a>,
+    pub(crate) initramfs: Option<BorrowedFd<'a>>,
 }
 
 impl Running {
@@ -183,13 +188,15 @@ type Target = Option<(RawFd, RawFd)>;
 
 impl Descriptors<'_> {
     fn targets(&self) -> [Target; 5] {
-        let some = |descriptor: BorrowedFd<'_>, number| Some((descriptor.as_raw_fd(), number));
+        let target = |descriptor: Option<BorrowedFd<'_>>, number| {
+            descriptor.map(|descriptor| (descriptor.as_raw_fd(), number))
+        };
         [
-            some(self.memory, MEMORY_FD),
-            some(self.monitor, MONITOR_FD),
-            self.results.and_then(|results| some(results, RESULTS_FD)),
-            some(self.kernel, KERNEL_FD),
-            some(self.initramfs, INITRAMFS_FD),
+            target(self.memory, MEMORY_FD),
+            target(self.monitor, MONITOR_FD),
+            target(self.results, RESULTS_FD),
+            target(self.kernel, KERNEL_FD),
+            target(self.initramfs, INITRAMFS_FD),
         ]
     }
 }

@@ -17,7 +17,7 @@ use deferinit_scenario::{Bytes, Clock};
 use nix::sys::termios::{SetArg, tcgetattr, tcsetattr};
 
 use crate::argv::{self, Arguments, ResultsTo};
-use crate::confinement::{self, Nobody};
+use crate::confinement;
 use crate::machine::Machine;
 use crate::memory::GuestMemory;
 use crate::qemu::{Descriptors, Place, Qemu, Running};
@@ -78,13 +78,13 @@ pub fn shell(of: &Shell<'_>) -> Result<ExitStatus> {
         terminal.is_terminal(),
         "a shell needs a terminal on its standard input"
     );
-    let user = Nobody::needed();
+    let user = confinement::user(Clock::Wall, of.qemu);
     let vm = of.folder.join("vm");
     confinement::make_private(&vm, user)?;
     let arguments = argv::arguments_of_shell(&Arguments {
         machine: of.machine,
         clock: Clock::Wall,
-        version: of.qemu.version,
+        qemu: of.qemu,
         cpus: of.cpus,
         memory_bytes: of.memory.0,
         trace: None,
@@ -107,11 +107,11 @@ pub fn shell(of: &Shell<'_>) -> Result<ExitStatus> {
         Place::Terminal,
         user,
         &Descriptors {
-            memory: memory.as_fd(),
-            monitor: theirs.as_fd(),
+            memory: Some(memory.as_fd()),
+            monitor: Some(theirs.as_fd()),
             results: None,
-            kernel: kernel.as_fd(),
-            initramfs: initramfs.as_fd(),
+            kernel: Some(kernel.as_fd()),
+            initramfs: Some(initramfs.as_fd()),
         },
     )?;
     let ended = qemu.wait();

@@ -19,7 +19,7 @@ use deferinit_protocol::{Buffer, Capture, MODULE, PhaseEnd, Plan, RECEIVED, STOP
 use deferinit_scenario::{Bytes, Clock};
 
 use crate::argv::{self, Arguments, ResultsTo};
-use crate::confinement::{self, Nobody};
+use crate::confinement;
 use crate::hang::{self, Heard, read_end};
 use crate::hardship::{Moment, Reserve, too_little_free};
 use crate::intake::{Intake, Sink};
@@ -252,7 +252,7 @@ struct Streamed<'a, 'b> {
 fn run_with(request: &Request<'_>, streamed: Option<Streamed<'_, '_>>) -> Result<Outcome> {
     let (begin, host_begin) = (Instant::now(), Moment::now()?);
     let vm = request.folder.join("vm");
-    let user = Nobody::needed();
+    let user = confinement::user(request.clock, request.qemu);
     confinement::make_private(&vm, user)?;
     let memory_bytes = match request.memory {
         Some(bytes) => bytes.0,
@@ -264,7 +264,7 @@ fn run_with(request: &Request<'_>, streamed: Option<Streamed<'_, '_>>) -> Result
     let arguments = argv::arguments(&Arguments {
         machine: request.machine,
         clock: request.clock,
-        version: request.qemu.version,
+        qemu: request.qemu,
         cpus: request.cpus,
         memory_bytes,
         trace,
@@ -313,11 +313,11 @@ fn run_with(request: &Request<'_>, streamed: Option<Streamed<'_, '_>>) -> Result
         Place::Background(stderr),
         user,
         &Descriptors {
-            memory: memory.as_fd(),
-            monitor: theirs.as_fd(),
+            memory: Some(memory.as_fd()),
+            monitor: Some(theirs.as_fd()),
             results: their_stream.as_ref().map(AsFd::as_fd),
-            kernel: kernel.as_fd(),
-            initramfs: initramfs.as_fd(),
+            kernel: Some(kernel.as_fd()),
+            initramfs: Some(initramfs.as_fd()),
         },
     )?;
     drop(theirs);

@@ -8,12 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use deferinit_kernel::requirements::{Finding, Need, State, Survey};
+use deferinit_scenario::Clock;
 
 use crate::args::Doctor;
 use crate::exit::{Failure, PASSED, SETUP};
 use crate::prepare;
 use crate::project::Project;
 use crate::stdout::print;
+
+/// The machine whose speed is shown: the default one.
+const MACHINE: &str = "x86_64";
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Doctor, interrupted: Arc<AtomicBool>) -> Result<u8, Failure> {
@@ -47,6 +51,14 @@ fn requirements(interrupted: Arc<AtomicBool>) -> Result<u8, Failure> {
         ("missing", "mend with: make build".to_owned())
     };
     print(&format!("{state:<8} {:<width$}  {detail}", "agent"))?;
+    if let Ok(machine) = prepare::machine(&project, MACHINE, Clock::Wall)
+        && let Some(accelerator) = machine.accelerator(Clock::Wall)
+    {
+        print(&format!(
+            "{:<8} {:<width$}  {accelerator}",
+            "measured", "accelerator"
+        ))?;
+    }
     if let Some(command) = survey.root_command(Need::Test) {
         print(&format!("\nAll packages at once, as root: {command}"))?;
     }

@@ -2,7 +2,7 @@
 
 //! `deferinit run`: everything, from scenario files to a report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -66,6 +66,7 @@ pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, F
     prepare::require(&session, &kbuild)?;
     insmod::read(&arguments.insmod, &prepare::MODULES)?;
     let machines = prepare::machines(&project, &scenarios)?;
+    say_accelerators(&scenarios, &machines);
     let added = added(&scenarios)?;
     let tree = arguments.kernel.kernel_tree.as_deref();
     let output = Output::create(arguments.out.as_deref(), tree)?;
@@ -268,6 +269,26 @@ impl Batch<'_> {
     }
 }
 
+/// Says of the machines that run on the wall clock what executes their guests, and why.
+fn say_accelerators(scenarios: &[Scenario], machines: &[NamedMachine]) {
+    let lines = scenarios
+        .iter()
+        .zip(machines)
+        .filter_map(|(scenario, machine)| {
+            let NamedMachine::Ready(ready) = machine else {
+                return None;
+            };
+            let accelerator = ready.accelerator(scenario.clock)?;
+            Some(format!(
+                "{} on the wall clock: {accelerator}",
+                ready.machine.name
+            ))
+        });
+    for line in lines.collect::<BTreeSet<_>>() {
+        complain(&line);
+    }
+}
+
 /// What to type in another terminal. A socket's path is short (`sun_path`, unix(7)), so one that is long is named from its
 /// own folder.
 fn how_to_attach(kernel: &Path, socket: &Path) -> String {
@@ -314,6 +335,7 @@ fn not_run(
         clock: pipeline::clock_word(scenario.clock).to_owned(),
         kernel: release.to_owned(),
         machine,
+        accelerator: None,
         guest_ns: None,
         wall: Duration::ZERO,
         timings: None,

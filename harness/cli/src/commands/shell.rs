@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, anyhow};
 use deferinit_host::{GuestFile, add_files, shell_init};
-use deferinit_scenario::{Bytes, Load};
+use deferinit_scenario::{Bytes, Clock, Load};
 
 use crate::args::Shell;
 use crate::exit::{Failure, PASSED, UNRESOLVED};
@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &Shell, interrupted: Arc<AtomicBool>) -> Result<u8,
     let project = Project::find()?;
     let (session, kbuild) = prepare::session(&project, interrupted)?;
     prepare::require(&session, &kbuild)?;
-    let machine = prepare::machine(&project, &arguments.machine)?;
+    let machine = prepare::machine(&project, &arguments.machine, Clock::Wall)?;
     let mut files = AddedFiles::default();
     files.add_shell(&session, &kbuild)?;
     for specification in &arguments.add {

@@ -38,6 +38,7 @@ pub(crate) fn passed(name: &str) -> RunResult {
         clock: "exact".to_owned(),
         kernel: "7.3.4".to_owned(),
         machine: MACHINE.to_owned(),
+        accelerator: None,
         guest_ns: Some(212_400_000),
         wall: Duration::from_millis(2_341),
         timings: None,

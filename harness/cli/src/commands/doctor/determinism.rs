@@ -15,7 +15,7 @@ use std::thread;
 use anyhow::{Context, anyhow};
 use deferinit_check::Verdict;
 use deferinit_report::{Repetition, RunResult, Terminal, columns};
-use deferinit_scenario::{Load, Scenario};
+use deferinit_scenario::{Clock, Load, Scenario};
 use indicatif::ProgressBar;
 use sha2::{Digest, Sha256};
 
@@ -103,7 +103,7 @@ pub(super) fn run(arguments: &Doctor, interrupted: Arc<AtomicBool>) -> Result<u8
             .map_err(|error| Failure::setup(anyhow!("the probe {name}: {error}")))
     };
     let probes: Vec<_> = probes.iter().map(parse).collect::<Result<_, _>>()?;
-    let machine = prepare::machine(&project, &arguments.machine)?;
+    let machine = prepare::machine(&project, &arguments.machine, Clock::Exact)?;
     let output = Output::create(None, None)?;
     let choice = KernelChoice::default();
     let contents = Contents::of_scenarios(Load::Module, Vec::new());
@@ -399,7 +399,7 @@ mod tests {
         for (name, text) in [SHORT, LONG] {
             let scenario = deferinit_scenario::parse(name, text.as_bytes());
             let scenario = scenario.expect("a scenario");
-            assert_eq!(scenario.clock, deferinit_scenario::Clock::Exact, "{name}");
+            assert_eq!(scenario.clock, Clock::Exact, "{name}");
         }
     }
 

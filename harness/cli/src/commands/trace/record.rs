@@ -82,7 +82,7 @@ pub(super) fn run_with(
     let paths = insmod.iter().map(|module| module.path.clone()).collect();
     let mut request = request::of(arguments, paths).map_err(Failure::usage)?;
     request.plan.trace.streamed = way == Way::Streamed;
-    let mut machine = prepare::machine(&project, &arguments.machine)?;
+    let mut machine = prepare::machine(&project, &arguments.machine, clock)?;
     let devices = &mut machine.machine.devices;
     devices.extend_from_slice(&arguments.devices);
     let boot_config = arguments.bootconfig.as_deref().map(read_text).transpose()?;
