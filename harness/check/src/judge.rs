@@ -15,6 +15,7 @@ use deferinit_timeline::{Ending, Fault, FinishCause, FormatVersion, PhaseSpan, T
 use crate::checks::{Run, check, is_about_times, set_aside_on_debug_kernel, workload};
 use crate::items::Label;
 use crate::measure::measure;
+use crate::text::duration;
 use crate::verdict::{CheckResult, Judgement, NotJudged, Reason, Verdict, Violation};
 
 /// Which expectations of a scenario are judged.
@@ -27,6 +28,9 @@ pub enum Judged<'a> {
     /// Those that are not about times, since the guest's timers are not fit for it; with the reason. The run is
     /// unsupported if there are others.
     TimersUnfit(&'a str),
+    /// All of them, on the wall clock; but not times that are too long by no more than the host kept the guest waiting, in
+    /// nanoseconds. The run is unsupported if there are such.
+    WallClock(u64),
 }
 
 /// Judges the run that left `timeline` by what `scenario` expects.
@@ -40,6 +44,11 @@ pub fn judge(scenario: &Scenario, timeline: &Timeline, judged: Judged<'_>) -> Ju
             Judged::All => None,
             Judged::Untimed => set_aside_on_debug_kernel(expectation),
             Judged::TimersUnfit(_) => is_about_times(expectation).then_some(NotJudged::TimersUnfit),
+            Judged::WallClock(host_wait_ns) => {
+                let too_long_ns = result.too_long_ns;
+                let may_be_host = too_long_ns.is_some_and(|too_long| too_long <= host_wait_ns);
+                may_be_host.then_some(NotJudged::HostWaited)
+            }
         };
         match why {
             Some(why) => result.set_aside(why),
@@ -333,6 +342,15 @@ fn of_checks(
         && is_so(NotJudged::TimersUnfit)
     {
         return Verdict::Unsupported(why.to_owned());
+    }
+    let waited = checks().find(|check| check.not_judged == Some(NotJudged::HostWaited));
+    if let (Judged::WallClock(host_wait_ns), Some(check)) = (judged, waited) {
+        return Verdict::Unsupported(format!(
+            "{} is {} too long on the wall clock, and the host kept the guest waiting for {}: only the exact clock can tell",
+            check.name,
+            duration(check.too_long_ns.unwrap_or_default()),
+            duration(host_wait_ns)
+        ));
     }
     // That each round loads, does its work and unloads is what they are for, whatever else is expected.
     let has_rounds = scenario.phases.iter().any(|phase| phase.rounds.is_some());

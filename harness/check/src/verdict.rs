@@ -95,6 +95,9 @@ pub struct CheckResult {
     pub not_judged: Option<NotJudged>,
     /// What was not as expected.
     pub violations: Vec<Violation>,
+    /// If all that is wrong is times above what is allowed: by how much at most, in nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub too_long_ns: Option<u64>,
 }
 
 impl CheckResult {
@@ -117,6 +120,8 @@ pub enum NotJudged {
     Untimed,
     /// It is about times, and the guest's timers are not fit for a verdict on them.
     TimersUnfit,
+    /// It found times too long by no more than the host kept the guest waiting.
+    HostWaited,
     /// It is about the memory in use, and this kernel keeps what is freed: KASAN's quarantine.
     Quarantine,
     /// It is about leaks, and no scan was made.
@@ -134,6 +139,7 @@ impl fmt::Display for NotJudged {
         f.write_str(match self {
             Self::Untimed => "times mean nothing on this kernel",
             Self::TimersUnfit => "the guest's timers carry no verdict on times",
+            Self::HostWaited => "the host kept the guest waiting for longer than that",
             Self::Quarantine => "this kernel keeps memory that is freed",
             Self::NoLeakScan => "no kmemleak scan was made",
             Self::LogCut => "the kernel log is not whole",

@@ -95,6 +95,7 @@ pub(crate) fn run(job: &Job<'_>, folder: &Path) -> Result<RunResult> {
     let mut timelines = Vec::new();
     let mut hashes = Vec::new();
     let mut last: Option<Outcome> = None;
+    let mut host_wait: Option<Duration> = None;
     let mut timings = Timings::default();
     let boots = boots(scenario, folder);
     let mut ran = Vec::new();
@@ -104,6 +105,11 @@ pub(crate) fn run(job: &Job<'_>, folder: &Path) -> Result<RunResult> {
         timings.add(&left.timings);
         timelines.push(left.timeline);
         hashes.extend(left.trace_sha256);
+        if scenario.clock == Clock::Wall
+            && let Some(waited) = left.outcome.host_wait
+        {
+            host_wait = Some(host_wait.unwrap_or_default().saturating_add(waited));
+        }
         let goes_on = left.outcome.ending == deferinit_host::Ending::Complete;
         last = Some(left.outcome);
         // What did not come to its end says why; more of it would not.
@@ -117,7 +123,8 @@ pub(crate) fn run(job: &Job<'_>, folder: &Path) -> Result<RunResult> {
     let unfit = last
         .as_ref()
         .and_then(|outcome| timers_unfit(&outcome.received, &machine.machine, scenario.clock));
-    let mut judgement = judge(scenario, &timeline, prepared.judged(unfit.as_deref()));
+    let judged = prepared.judged(unfit.as_deref(), host_wait);
+    let mut judgement = judge(scenario, &timeline, judged);
     if let Some(Outcome {
         ending: deferinit_host::Ending::Unsupported { what, option },
         ..

@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use deferinit_check::Judged;
@@ -96,12 +97,19 @@ impl Needs {
 
 impl Prepared {
     /// Which expectations a run of this kernel is judged by: the times of a debug kernel mean nothing, nor do those of
-    /// a guest whose timers are unfit for it.
-    pub(crate) fn judged<'a>(&self, timers_unfit: Option<&'a str>) -> Judged<'a> {
-        match timers_unfit {
+    /// a guest whose timers are unfit for it; on the wall clock, the host may have kept the guest waiting for a while.
+    pub(crate) fn judged<'a>(
+        &self,
+        timers_unfit: Option<&'a str>,
+        host_wait: Option<Duration>,
+    ) -> Judged<'a> {
+        match (timers_unfit, host_wait) {
             _ if self.build.kernel.debug => Judged::Untimed,
-            Some(why) => Judged::TimersUnfit(why),
-            None => Judged::All,
+            (Some(why), _) => Judged::TimersUnfit(why),
+            (None, Some(wait)) => {
+                Judged::WallClock(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX))
+            }
+            (None, None) => Judged::All,
         }
     }
 }

@@ -17,6 +17,7 @@ mod argv;
 mod confinement;
 mod hang;
 mod hardship;
+mod host_wait;
 mod initramfs;
 mod intake;
 mod machine;

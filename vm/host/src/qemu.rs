@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
@@ -15,6 +16,7 @@ use nix::sys::signal::Signal;
 use crate::accelerator::Accelerator;
 use crate::argv::{FIRST_FD, INITRAMFS_FD, KERNEL_FD, MEMORY_FD, MONITOR_FD, RESULTS_FD};
 use crate::confinement::Nobody;
+use crate::host_wait::HostWait;
 
 /// A version of QEMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,6 +86,7 @@ fn parse_version(text: &str) -> Option<Version> {
 /// A running QEMU; it is killed when this is dropped.
 pub(crate) struct Running {
     child: Child,
+    host_wait: HostWait,
 }
 
 /// Where QEMU runs.
@@ -151,7 +154,8 @@ impl Running {
         let child = command
             .spawn()
             .with_context(|| format!("cannot start {program}"))?;
-        Ok(Self { child })
+        let host_wait = HostWait::of(child.id());
+        Ok(Self { child, host_wait })
     }
 
     /// The exit status, if it has exited.
@@ -169,6 +173,16 @@ impl Running {
         // An error means that it has exited already; the wait tells how.
         drop(self.child.kill());
         self.child.wait().context("cannot wait for QEMU")
+    }
+
+    /// Looks at how long it has waited for a CPU by now.
+    pub(crate) fn look_at_waits(&mut self) {
+        self.host_wait.look();
+    }
+
+    /// How long it had waited when that was looked at last.
+    pub(crate) fn host_wait(&self) -> Option<Duration> {
+        self.host_wait.total()
     }
 
     /// Its process id.

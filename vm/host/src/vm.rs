@@ -204,6 +204,8 @@ pub struct Outcome {
     pub trace_region: Vec<u8>,
     /// How long it took on the host's clock.
     pub wall: Duration,
+    /// How long QEMU's threads waited for a CPU of the host in all; none if the host's kernel does not count it.
+    pub host_wait: Option<Duration>,
 }
 
 /// Why the wait for QEMU ended.
@@ -402,6 +404,7 @@ fn run_with(request: &Request<'_>, streamed: Option<Streamed<'_, '_>>) -> Result
         stacks,
         trace_region,
         wall: begin.elapsed(),
+        host_wait: qemu.host_wait(),
     })
 }
 
@@ -572,6 +575,7 @@ fn wait(
     let mut is_reset = false;
     loop {
         let heard = events.recv_timeout(POLL);
+        qemu.look_at_waits();
         match heard {
             Ok(Event::Panicked) => {
                 panicked_at.get_or_insert(Instant::now());

@@ -20,7 +20,7 @@ mod times;
 mod trace;
 mod window;
 
-use deferinit_scenario::{Expectation, ItemEvent as Wanted, Scenario, Workload};
+use deferinit_scenario::{Expectation, ItemEvent as Wanted, Nanos, Scenario, Workload};
 use deferinit_timeline::{ItemEvent, Timeline};
 
 pub(crate) use module::workload;
@@ -159,6 +159,8 @@ struct Findings {
     expected: String,
     violations: Vec<Violation>,
     more: usize,
+    /// By how much times are too long at most; none once something else is wrong.
+    too_long_ns: Option<u64>,
 }
 
 impl Findings {
@@ -168,7 +170,19 @@ impl Findings {
             expected,
             violations: Vec::new(),
             more: 0,
+            too_long_ns: Some(0),
         }
+    }
+
+    /// Notes a time that is not within its bounds.
+    fn note_time(&mut self, message: &str, lines: Vec<Line>, nanoseconds: i64, max: Option<Nanos>) {
+        let too_long = self.too_long_ns;
+        self.note(message, lines);
+        let above = max.and_then(|max| {
+            let above = i128::from(nanoseconds) - i128::from(max.0);
+            u64::try_from(above).ok().filter(|above| *above > 0)
+        });
+        self.too_long_ns = too_long.zip(above).map(|(most, above)| most.max(above));
     }
 
     /// Notes a violation: `message` says what is wrong of the thing the check's name names.
@@ -178,6 +192,7 @@ impl Findings {
 
     /// The same, with evidence that is no record.
     fn note_lines(&mut self, message: &str, evidence: Vec<String>) {
+        self.too_long_ns = None;
         if self.violations.len() < MOST_VIOLATIONS {
             let message = format!("{}: {message}", self.name);
             self.violations.push(Violation {
@@ -202,6 +217,7 @@ impl Findings {
         }
         CheckResult {
             passed: self.violations.is_empty(),
+            too_long_ns: self.too_long_ns.filter(|_| !self.violations.is_empty()),
             not_judged: None,
             name: self.name,
             expected: self.expected,

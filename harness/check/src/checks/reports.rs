@@ -35,7 +35,7 @@ pub(super) fn latency(wanted: &LatencyExpectation, timeline: &Timeline) -> Check
             time(nanoseconds),
             time_bounds(&wanted.bounds)
         );
-        findings.note(&message, Vec::new());
+        findings.note_time(&message, Vec::new(), nanoseconds, wanted.bounds.max);
     }
     for (what, wanted, is) in [
         (
@@ -109,7 +109,7 @@ pub(super) fn profile(wanted: &ProfileExpectation, timeline: &Timeline) -> Check
         if !bounds.admits(nanoseconds) {
             let allowed = time_bounds(bounds);
             let message = format!("{what} {}, allowed {allowed}", time(nanoseconds));
-            findings.note(&message, Vec::new());
+            findings.note_time(&message, Vec::new(), nanoseconds, bounds.max);
         }
     };
     hold("time", total, &wanted.time);

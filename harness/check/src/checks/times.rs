@@ -214,7 +214,8 @@ fn hold(
         .filter(|sample| !limits.each.admits(sample.nanoseconds))
     {
         let message = format!("{}, allowed {}", words(sample), time_bounds(limits.each));
-        findings.note(&message, sample.subject.lines());
+        let max = limits.each.max;
+        findings.note_time(&message, sample.subject.lines(), sample.nanoseconds, max);
     }
     samples.sort_by_key(|sample| sample.nanoseconds);
     let mut measured = summary(&samples);
@@ -230,7 +231,8 @@ fn hold(
                 words(sample),
                 time_bounds(&wanted.bounds)
             );
-            findings.note(&message, sample.subject.lines());
+            let max = wanted.bounds.max;
+            findings.note_time(&message, sample.subject.lines(), sample.nanoseconds, max);
         }
     }
     if let Some(most) = limits.total_max {
@@ -247,7 +249,7 @@ fn hold(
                 time(sum),
                 unsigned_time(most)
             );
-            findings.note(&message, lines);
+            findings.note_time(&message, lines, sum, Some(Nanos(most)));
         }
     }
     findings.result(measured)

@@ -103,7 +103,8 @@ pub(super) fn between(wanted: &BetweenExpectation, run: Run<'_>) -> CheckResult 
     };
     for pair in outside(pairs, &wanted.each) {
         let message = format!("{}, allowed {}", words(pair), time_bounds(&wanted.each));
-        findings.note(&message, pair_lines(wanted, pair));
+        let lines = pair_lines(wanted, pair);
+        findings.note_time(&message, lines, pair.nanoseconds(), wanted.each.max);
     }
     let mut measured = format!(
         "{} values: min {}, max {}",
@@ -119,7 +120,8 @@ pub(super) fn between(wanted: &BetweenExpectation, run: Run<'_>) -> CheckResult 
         if !entry.bounds.admits(pair.nanoseconds()) {
             let allowed = time_bounds(&entry.bounds);
             let message = format!("{}: {}, allowed {allowed}", entry.p, words(pair));
-            findings.note(&message, pair_lines(wanted, pair));
+            let lines = pair_lines(wanted, pair);
+            findings.note_time(&message, lines, pair.nanoseconds(), entry.bounds.max);
         }
     }
     findings.result(measured)

@@ -27,7 +27,8 @@ pub(super) fn window(wanted: &WindowExpectation, run: Run<'_>) -> CheckResult {
         }
         Ok((nanoseconds, lines)) => {
             if !wanted.bounds.admits(nanoseconds) {
-                findings.note(&format!("{}, allowed {expected}", time(nanoseconds)), lines);
+                let message = format!("{}, allowed {expected}", time(nanoseconds));
+                findings.note_time(&message, lines, nanoseconds, wanted.bounds.max);
             }
             findings.result(time(nanoseconds))
         }
@@ -65,7 +66,8 @@ pub(super) fn difference(wanted: &DifferenceExpectation, run: Run<'_>) -> CheckR
     );
     if !wanted.bounds.admits(difference) {
         lines.extend(other_lines);
-        findings.note(&format!("{measured}, allowed {expected}"), lines);
+        let message = format!("{measured}, allowed {expected}");
+        findings.note_time(&message, lines, difference, wanted.bounds.max);
     }
     findings.result(measured)
 }

@@ -10,6 +10,7 @@ mod names;
 mod run;
 mod traces;
 mod untimed;
+mod wall;
 
 use deferinit_check::{
     CheckResult, Judged, Judgement, NotJudged, Reason, Verdict, Violation, measure,

@@ -457,6 +457,7 @@ mod tests {
             stacks: String::new(),
             trace_region,
             wall: std::time::Duration::ZERO,
+            host_wait: None,
         }
     }
 

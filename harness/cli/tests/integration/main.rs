@@ -30,4 +30,5 @@ mod trace_differential;
 mod trace_files;
 mod tui;
 mod twins;
+mod wall;
 mod whole;

@@ -23,6 +23,7 @@ pub(crate) fn passed(name: &str) -> RunResult {
                 measured: "8".to_owned(),
                 passed: true,
                 not_judged: None,
+                too_long_ns: None,
                 violations: vec![],
             }],
             measurements: measurements(&[
@@ -69,6 +70,7 @@ pub(crate) fn failed(name: &str) -> RunResult {
         measured: "8 items: 1.020400 ms..9.120 ms".to_owned(),
         passed: false,
         not_judged: None,
+        too_long_ns: None,
         violations: violations.clone(),
     });
     run.judgement.verdict = Verdict::Fail(violations);
@@ -84,6 +86,7 @@ pub(crate) fn untimed(name: &str) -> RunResult {
         measured: "1 value: 9.120 ms".to_owned(),
         passed: false,
         not_judged: Some(NotJudged::Untimed),
+        too_long_ns: None,
         violations: vec![],
     });
     run
