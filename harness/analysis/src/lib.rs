@@ -26,6 +26,7 @@
 mod analysis;
 mod collect;
 pub mod compare;
+pub mod cost;
 pub mod draw;
 mod events;
 pub mod explain;

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use self::analysis::{Baseline, Compare, CriticalPath, Explain, Graph, WhatIf};
+use self::analysis::{Baseline, Compare, Cost, CriticalPath, Explain, Graph, WhatIf};
 use self::trace::Trace;
 
 /// Tests deferred initialisation in the Linux kernel.
@@ -49,6 +49,7 @@ pub(crate) enum Command {
     /// Check scenario files without running them
     Check(Check),
     Explain(Explain),
+    Cost(Cost),
     Graph(Graph),
     CriticalPath(CriticalPath),
     WhatIf(Box<WhatIf>),

@@ -60,6 +60,7 @@ fn dispatch(arguments: Arguments, interrupted: Arc<AtomicBool>) -> Result<u8, Fa
         Command::Kernel(command) => commands::kernel::run(&command, interrupted),
         Command::Module(command) => commands::module::run(&command, interrupted),
         Command::Explain(arguments) => commands::explain::run(&arguments),
+        Command::Cost(arguments) => commands::cost::run(&arguments),
         Command::Graph(arguments) => commands::graph::graph(&arguments),
         Command::CriticalPath(arguments) => commands::graph::critical_path(&arguments),
         Command::WhatIf(arguments) => commands::what_if::run(&arguments, interrupted),

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use deferinit_analysis::cost::{Cost, Meter, Window};
 use deferinit_analysis::{Analysis, Beside, Collector, ItemNames, PhaseNames};
 use deferinit_ftrace::format::{Array, EventFormat, Formats};
 use deferinit_ftrace::page::RawRecord;
@@ -124,18 +125,32 @@ impl Made {
         self
     }
 
-    /// Analyses the records.
-    pub(crate) fn analysed<T>(&self, ask: impl FnOnce(&mut Analysis<'_>) -> T) -> T {
-        let phases: Vec<u64> = self.beside.phases.iter().map(|phase| phase.begin).collect();
-        let mut collector = Collector::new(&self.formats, &self.symbols, &phases, self.beside.hz);
-        for (time, cpu, payload) in &self.records {
+    fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        self.records.iter().map(|(time, cpu, payload)| {
             let raw = RawRecord {
                 offset: 0,
                 timestamp_ns: *time,
                 payload,
             };
-            let record = Record::decode(&self.formats, *cpu, raw).expect("its format is known");
-            if self.lost.contains(time) {
+            Record::decode(&self.formats, *cpu, raw).expect("its format is known")
+        })
+    }
+
+    /// Meters the records.
+    pub(crate) fn metered(&self, windows: &[Window]) -> Vec<Cost> {
+        let mut meter = Meter::new(&self.formats, windows);
+        for record in self.records() {
+            meter.record(&record);
+        }
+        meter.finish()
+    }
+
+    /// Analyses the records.
+    pub(crate) fn analysed<T>(&self, ask: impl FnOnce(&mut Analysis<'_>) -> T) -> T {
+        let phases: Vec<u64> = self.beside.phases.iter().map(|phase| phase.begin).collect();
+        let mut collector = Collector::new(&self.formats, &self.symbols, &phases, self.beside.hz);
+        for record in self.records() {
+            if self.lost.contains(&record.timestamp_ns) {
                 collector.lost(&record);
             }
             collector.record(&record);

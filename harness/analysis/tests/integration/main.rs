@@ -2,6 +2,7 @@
 
 //! Tests of the analysis: on real captures, and on records made by hand with known answers.
 
+mod cost;
 mod explain;
 mod graph;
 mod made;

@@ -51,6 +51,23 @@ pub(crate) struct Explain {
     pub(crate) format: Format,
 }
 
+/// Print what each phase of a run cost: init, CPU time by task, context switches, wake-ups, timers; and each item
+///
+/// Phases stand side by side, and with two of them the difference, so a run whose phases do the same work directly and
+/// deferred says what deferring costs and gains. Everything on all CPUs counts, from the begin of the module's init until
+/// it has returned and the last item has ended; the tracing, too.
+///
+/// The run has to have been recorded with `trace: { events: [sched, timer] }`.
+#[derive(Debug, Args)]
+pub(crate) struct Cost {
+    #[command(flatten)]
+    pub(crate) input: Input,
+
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
 /// Write what waited for what: a graph of items, works, timers and initcalls
 ///
 /// An edge is a reason for which one job came after another: it armed, called or woke it, it had the worker, the CPU or

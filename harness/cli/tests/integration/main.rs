@@ -8,6 +8,7 @@ mod analysis;
 mod builtin;
 mod bundles;
 mod command;
+mod cost;
 mod debugger;
 mod endings;
 mod faults;
