@@ -13,6 +13,7 @@ use deferinit_protocol::{Capture, FileKind, Message, PhaseEnd, VERSION, frame};
 
 use crate::endings::boot_in;
 use crate::faults::FaultModules;
+use crate::harness::names_in;
 
 /// What every script begins with.
 const MOUNT: &str = "#!/bin/busybox sh
@@ -55,19 +56,7 @@ fn check(payload: &[u8], part: &str) {
     };
     assert!(message.contains(part), "{message}");
     // Nothing is outside of what a run has.
-    let names = |folder: &Path| -> Vec<String> {
-        let entries = fs::read_dir(folder).expect("a folder");
-        let name = |entry: std::io::Result<fs::DirEntry>| {
-            entry
-                .expect("an entry")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        };
-        let mut names: Vec<String> = entries.map(name).collect();
-        names.sort();
-        names
-    };
+    let names = |folder: &Path| Vec::from_iter(names_in(folder));
     assert_eq!(names(folder.path()), ["a"]);
     assert_eq!(names(&folder.path().join("a")), ["run"]);
     let allowed = ["initramfs.cpio", "trace", "vm"];

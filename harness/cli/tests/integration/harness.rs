@@ -2,6 +2,7 @@
 
 //! Starting the program and reading what it leaves.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -123,4 +124,17 @@ pub(crate) fn marks(text: &str) -> Vec<u64> {
                 .ok()
         })
         .collect()
+}
+
+/// The names in a folder.
+pub(crate) fn names_in(folder: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let name = |entry: std::io::Result<fs::DirEntry>| {
+        entry
+            .expect("an entry")
+            .file_name()
+            .to_string_lossy()
+            .into_owned()
+    };
+    entries.map(name).collect()
 }

@@ -6,23 +6,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::harness::{argument, code, deferinit, text};
+use crate::harness::{argument, code, deferinit, names_in, text};
 
 /// How many runs, if this is set: 500 take half an hour on two CPUs.
 const RUNS: &str = "DEFERINIT_LEFTOVER_RUNS";
-
-/// The names in a folder.
-fn names(folder: &Path) -> BTreeSet<String> {
-    let entries = fs::read_dir(folder).expect("a folder");
-    let name = |entry: std::io::Result<fs::DirEntry>| {
-        entry
-            .expect("an entry")
-            .file_name()
-            .to_string_lossy()
-            .into_owned()
-    };
-    entries.map(name).collect()
-}
 
 /// Processes that have this in their arguments, environment or working folder.
 fn processes(mark: &str) -> Vec<String> {
@@ -34,7 +21,7 @@ fn processes(mark: &str) -> Vec<String> {
             fs::read_link(folder.join("cwd")).is_ok_and(|cwd| cwd.to_string_lossy().contains(mark));
         contains(read("cmdline")) || contains(read("environ")) || is_in
     };
-    let pids = names(Path::new("/proc")).into_iter();
+    let pids = names_in(Path::new("/proc")).into_iter();
     pids.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
         .filter(ours)
         .collect()
@@ -86,9 +73,9 @@ fn many_runs_leave_no_process_no_socket_and_no_temporary_file() {
         assert_eq!(code(&ran), 100, "{round}: {}", text(&ran));
         assert_eq!(processes(&mark), Vec::<String>::new(), "{round}");
         assert_eq!(sockets(&mark), 0, "{round}");
-        assert_eq!(names(&temporary), BTreeSet::new(), "{round}");
+        assert_eq!(names_in(&temporary), BTreeSet::new(), "{round}");
         for scenario in ["work/immediate", "fails", "resets"] {
-            let vm = names(&out.join(scenario).join("vm"));
+            let vm = names_in(&out.join(scenario).join("vm"));
             let stray = vm
                 .iter()
                 .find(|name| name.contains("sock") || name.contains("reserve"));
@@ -96,7 +83,7 @@ fn many_runs_leave_no_process_no_socket_and_no_temporary_file() {
         }
         fs::remove_dir_all(&out).expect("it can be removed");
     }
-    let left = names(folder.path());
+    let left = names_in(folder.path());
     let expected = ["fails.yaml", "resets.yaml", "tmp"].map(str::to_owned);
     assert_eq!(left, BTreeSet::from(expected));
 }
