@@ -14,6 +14,7 @@ use kernel::{
 };
 
 use crate::{
+    fault::deferred_fault_use,
     ffi,
     item::{
         Item,
@@ -27,6 +28,9 @@ use crate::{
 #[no_mangle]
 #[inline(never)]
 pub(crate) fn deferred_item_body(item: &Item, workload: &Workload) -> c_int {
+    if let Some(Err(error)) = workload.shared().map(deferred_fault_use) {
+        return error.to_errno();
+    }
     run(item, workload, workload.body(item))
 }
 

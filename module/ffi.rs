@@ -124,6 +124,10 @@ extern "C" {
     fn test_deferred_alloc_device(id: u32, item: *mut c_void, async_probe: bool) -> *mut c_void;
     fn test_deferred_add_device(device: *mut c_void) -> c_int;
     fn test_deferred_remove_device(device: *mut c_void, added: bool);
+    #[cfg(MODULE)]
+    fn test_deferred_add_delay(function: *const u8, length: usize, call: u32, ns: u64) -> c_int;
+    #[cfg(MODULE)]
+    fn test_deferred_remove_delays();
     fn test_deferred_create_files(workload: *mut c_void);
     fn test_deferred_remove_files();
     fn test_deferred_trace_armed(id: u32, delay_ns: u64, delay_jiffies: u64) -> u64;
@@ -629,6 +633,35 @@ impl Drop for Drivers {
     fn drop(&mut self) {
         // SAFETY: They were registered by `register`.
         unsafe { test_deferred_unregister_drivers() }
+    }
+}
+
+/// While this lives, calls of functions are delayed. One lives at a time: that of the load.
+#[cfg(MODULE)]
+pub(crate) struct Delays(());
+
+#[cfg(MODULE)]
+impl Delays {
+    /// Delays none yet.
+    pub(crate) fn new() -> Self {
+        Self(())
+    }
+
+    /// Keeps the CPU busy at the entry of a function, in one of its calls from now on, from 1 on, or
+    /// for 0 in each. `ENOENT` if there is no such function, another error if no kprobe can be there.
+    pub(crate) fn add(&mut self, function: &str, call: u32, ns: u64) -> Result {
+        let bytes = function.as_bytes();
+        // SAFETY: The pointer is valid for reads of as many bytes; the exclusive borrow makes this
+        // the only caller. `drop` undoes it.
+        to_result(unsafe { test_deferred_add_delay(bytes.as_ptr(), bytes.len(), call, ns) })
+    }
+}
+
+#[cfg(MODULE)]
+impl Drop for Delays {
+    fn drop(&mut self) {
+        // SAFETY: The exclusive borrow makes this the only caller.
+        unsafe { test_deferred_remove_delays() }
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) enum Parameter {
     Start,
     Queues,
     Plan,
+    Delays,
+    Fault,
 }
 
 impl Parameter {
@@ -50,6 +52,8 @@ impl Parameter {
             Self::Start => "start",
             Self::Queues => "queues",
             Self::Plan => "plan",
+            Self::Delays => "delays",
+            Self::Fault => "fault",
         }
     }
 

@@ -94,6 +94,8 @@ TEXT(async_probe, "0", "1 for drivers that probe asynchronously");
 TEXT(start, "load", "load (items are armed by module init) or trigger (by a write to debugfs test_deferred/trigger)");
 TEXT(queues, "", "own queues, separated by ;: NAME:ATTRIBUTE,.. of unbound, highpri, freezable, bh, mem_reclaim, cpu_intensive, power_efficient, ordered, max_active=N and affinity=SCOPE");
 TEXT(plan, "", "items of their own, separated by ;: NAME:KEY=VALUE,.. of mode, delay_ns, body, queue, cpu, runs, defer, async_probe, after=A+B, supplier=A+B and level");
+TEXT(delays, "", "how long calls of functions are delayed, separated by ;: FUNCTION:CALL:NS, with CALL 0 for each; not in the kernel's image");
+TEXT(fault, "none", "none, or race: items share a device that is used before it is set up if two items meet");
 
 static const struct text *const texts[TEST_DEFERRED_PARAMETERS] = {
 	[TEST_DEFERRED_ITEMS] = &items,
@@ -110,6 +112,8 @@ static const struct text *const texts[TEST_DEFERRED_PARAMETERS] = {
 	[TEST_DEFERRED_START] = &start,
 	[TEST_DEFERRED_QUEUES] = &queues,
 	[TEST_DEFERRED_PLAN] = &plan,
+	[TEST_DEFERRED_DELAYS] = &delays,
+	[TEST_DEFERRED_FAULT] = &fault,
 };
 
 /**

@@ -12,6 +12,7 @@ use kernel::{
 };
 
 use crate::{
+    fault::Fault,
     graph::{
         self,
         Graph, //
@@ -299,6 +300,7 @@ pub(crate) struct Plan {
     /// How many locks the bodies share.
     pub(crate) locks: usize,
     pub(crate) start: Start,
+    pub(crate) fault: Fault,
     pub(crate) graph: Graph,
     lists: Lists,
 }
@@ -317,6 +319,9 @@ impl Plan {
         let start = Parameter::Start
             .value()?
             .one_of(&[("load", Start::Load), ("trigger", Start::Trigger)])?;
+        let fault = Parameter::Fault.value()?.one_of(&Fault::ALL)?;
+        #[cfg(not(MODULE))]
+        plan_text::refuse_delays(Parameter::Delays.value()?)?;
         let queues = plan_text::queues(Parameter::Queues.value()?)?;
         let text = Parameter::Plan.value()?;
         let names = if Parameter::Plan.is_given() {
@@ -345,6 +350,7 @@ impl Plan {
             items,
             locks,
             start,
+            fault,
             graph,
             lists,
             queues,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Reads the texts of `plan`, `queues`, `body` and the parameters beside them.
+//! Reads the texts of `plan`, `queues`, `delays`, `body` and the parameters beside them.
 //!
 //! ```text
 //! plan    := item (';' item)*
@@ -13,6 +13,8 @@
 //!          | print | cancel:NAME | flush:NAME | modify:NAME:NS | destroy:QUEUE | hang
 //! queues  := queue (';' queue)*
 //! queue   := NAME [':' attribute (',' attribute)*]
+//! delays  := delay (';' delay)*
+//! delay   := FUNCTION ':' CALL ':' NS
 //! ```
 //!
 //! In: the texts. Out: items whose names are resolved. Rules between values are `plan.rs`'s.
@@ -59,6 +61,10 @@ const MAX_ERRNO: u64 = 4095;
 
 const MAX_ACTIONS: usize = 8;
 const MAX_ALLOC: u64 = 4 << 20;
+#[cfg(MODULE)]
+const MAX_DELAY_NS: u64 = 1_000_000_000;
+#[cfg(MODULE)]
+const MAX_DELAYS: usize = 32;
 const MAX_DEFER: u64 = 1000;
 const MAX_LOCKS: usize = 64;
 const MAX_QUEUES: usize = 16;
@@ -327,6 +333,50 @@ impl<'a> Reader<'a> {
         let index = self.locks.len() as u32;
         self.locks.push(value.text, GFP_KERNEL)?;
         Ok(index)
+    }
+}
+
+/// Reads the delays of functions, and begins with them.
+#[cfg(MODULE)]
+pub(crate) fn delays(value: Value) -> Result<ffi::Delays> {
+    let mut delays = ffi::Delays::new();
+    if value.text.is_empty() {
+        return Ok(delays);
+    }
+    for (index, text) in value.text.split(';').enumerate() {
+        if index == MAX_DELAYS {
+            return value.refuse(fmt!("at most {MAX_DELAYS} delays"));
+        }
+        let mut parts = text.split(':').map(|part| value.part(part));
+        let (Some(function), Some(call), Some(ns), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return value.part(text).refuse(fmt!("FUNCTION:CALL:NS"));
+        };
+        // The bound fits.
+        let call = call.number(0, u32::MAX.into())? as u32;
+        let ns = ns.number(0, MAX_DELAY_NS)?;
+        match delays.add(function.text, call, ns) {
+            Err(ENOMEM) => return Err(ENOMEM),
+            Err(_) => {
+                return function.refuse(fmt!(
+                    "a function of the kernel or a module, where a kprobe can be"
+                ))
+            }
+            Ok(()) => {}
+        }
+    }
+    Ok(delays)
+}
+
+/// Refuses delays where the workload is in the kernel's image: there is no load that they could
+/// begin and end with.
+#[cfg(not(MODULE))]
+pub(crate) fn refuse_delays(value: Value) -> Result {
+    if value.text.is_empty() {
+        Ok(())
+    } else {
+        value.refuse(fmt!("nothing in the kernel's image"))
     }
 }
 

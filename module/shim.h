@@ -35,6 +35,8 @@ enum test_deferred_parameter {
 	TEST_DEFERRED_START,
 	TEST_DEFERRED_QUEUES,
 	TEST_DEFERRED_PLAN,
+	TEST_DEFERRED_DELAYS,
+	TEST_DEFERRED_FAULT,
 	TEST_DEFERRED_PARAMETERS,
 };
 
@@ -83,6 +85,11 @@ struct platform_device *test_deferred_alloc_device(u32 id, void *item,
 						   bool async_probe);
 int test_deferred_add_device(struct platform_device *device);
 void test_deferred_remove_device(struct platform_device *device, bool added);
+
+/* Kprobes: no Rust API. */
+int test_deferred_add_delay(const char *function, size_t length, u32 call,
+			    u64 ns);
+void test_deferred_remove_delays(void);
 
 /*
  * Files: those of the Rust API have no owner, so that an open one does not keep

@@ -32,6 +32,7 @@ use kernel::{
 };
 
 mod body;
+mod fault;
 mod ffi;
 mod graph;
 mod item;
@@ -54,12 +55,16 @@ struct TestDeferred {
     // In this order: no file is in use any more when the workload goes.
     _files: Option<ffi::Files>,
     _workload: Option<Arc<Workload>>,
+    #[cfg(MODULE)]
+    _delays: ffi::Delays,
 }
 
 impl kernel::Module for TestDeferred {
     #[cfg(MODULE)]
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        let workload = Workload::new(plan::Plan::from_parameters()?)?;
+        let plan = plan::Plan::from_parameters()?;
+        let delays = plan_text::delays(parameter::Parameter::Delays.value()?)?;
+        let workload = Workload::new(plan)?;
         let files = ffi::Files::new(workload.clone());
         if workload.starts_on_load() {
             deferred_init(&workload)?;
@@ -67,6 +72,7 @@ impl kernel::Module for TestDeferred {
         Ok(Self {
             _files: Some(files),
             _workload: Some(workload),
+            _delays: delays,
         })
     }
 

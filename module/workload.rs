@@ -24,6 +24,10 @@ use kernel::{
 };
 
 use crate::{
+    fault::{
+        Fault,
+        Shared, //
+    },
     ffi,
     item::{
         deferred_run_item,
@@ -72,6 +76,7 @@ pub(crate) struct Workload {
     #[pin]
     modifying: Mutex<()>,
     locks: KVec<Pin<KBox<Mutex<()>>>>,
+    shared: Option<Shared>,
     // In the order of their ids.
     items: KVVec<Arc<Item>>,
     queues: KVec<ffi::OwnedQueue>,
@@ -108,6 +113,10 @@ impl Workload {
         } else {
             None
         };
+        let shared = match plan.fault {
+            Fault::None => None,
+            Fault::Race => Some(Shared::new()),
+        };
         let workload = Arc::pin_init(
             pin_init!(Self {
                 plan,
@@ -121,6 +130,7 @@ impl Workload {
                 is_stopping: Atomic::new(false),
                 modifying <- new_mutex!(()),
                 locks,
+                shared,
                 items,
                 queues,
                 _watch: watch,
@@ -198,6 +208,11 @@ impl Workload {
     pub(crate) fn lock(&self, lock: u32) -> Option<&Mutex<()>> {
         let lock = self.locks.get(lock as usize)?;
         Some(lock)
+    }
+
+    /// What every item uses before its body, if the load has that fault.
+    pub(crate) fn shared(&self) -> Option<&Shared> {
+        self.shared.as_ref()
     }
 
     /// Whether the module is being unloaded.
