@@ -9,7 +9,7 @@
 //! unsupported; a leak check without a scan, a log check on a part of the log, or expectations of which none was judged are
 //! unresolved; what is left passes.
 
-use deferinit_scenario::{Phase, Scenario, Until};
+use deferinit_scenario::{Phase, Scenario, Times, Until};
 use deferinit_timeline::{Ending, Fault, FinishCause, FormatVersion, PhaseSpan, Timeline};
 
 use crate::checks::{Run, check, is_about_times, set_aside_on_debug_kernel, workload};
@@ -40,7 +40,9 @@ pub fn judge(scenario: &Scenario, timeline: &Timeline, judged: Judged<'_>) -> Ju
     let own = timeline.phases.iter().map(|phase| workload(phase, run));
     let wanted = scenario.expect.iter().map(|expectation| {
         let result = check(expectation, run);
+        let is_ignored = scenario.times == Times::Ignored && is_about_times(expectation);
         let why = match judged {
+            _ if is_ignored => Some(NotJudged::TimesIgnored),
             Judged::All => None,
             Judged::Untimed => set_aside_on_debug_kernel(expectation),
             Judged::TimersUnfit(_) => is_about_times(expectation).then_some(NotJudged::TimersUnfit),

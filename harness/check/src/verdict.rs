@@ -118,6 +118,8 @@ impl CheckResult {
 pub enum NotJudged {
     /// It is about times, and those of this run mean nothing.
     Untimed,
+    /// It is about times, and the scenario has other delays on purpose: `times: ignored`.
+    TimesIgnored,
     /// It is about times, and the guest's timers are not fit for a verdict on them.
     TimersUnfit,
     /// It found times too long by no more than the host kept the guest waiting.
@@ -138,6 +140,7 @@ impl fmt::Display for NotJudged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Untimed => "times mean nothing on this kernel",
+            Self::TimesIgnored => "the scenario ignores times",
             Self::TimersUnfit => "the guest's timers carry no verdict on times",
             Self::HostWaited => "the host kept the guest waiting for longer than that",
             Self::Quarantine => "this kernel keeps memory that is freed",

@@ -387,7 +387,7 @@ fn given<'a>(job: &Job<'a>, scenario: &Scenario, folder: &Path) -> Result<Given<
     let Job {
         prepared, machine, ..
     } = *job;
-    let mut machine_of_run = machine.machine_for(prepared.needs);
+    let mut machine_of_run = machine.machine_of(scenario, prepared.needs);
     let devices = &mut machine_of_run.devices;
     devices.extend_from_slice(&scenario.machine.devices);
     Ok(Given {

@@ -194,8 +194,14 @@ pub(crate) struct ReadyMachine {
 impl ReadyMachine {
     /// The machine that a scenario runs on, in one line.
     pub(crate) fn describe(&self, scenario: &Scenario, needs: Needs) -> String {
-        let deferinit_scenario::Machine { cpus, memory, .. } = scenario.machine;
-        self.describe_with(cpus, memory, scenario.clock, needs)
+        let deferinit_scenario::Machine {
+            cpus,
+            memory,
+            shift,
+            ..
+        } = scenario.machine;
+        self.with_shift(shift)
+            .describe_with(cpus, memory, scenario.clock, needs)
     }
 
     /// The machine with these CPUs, RAM and clock, in one line.
@@ -225,6 +231,23 @@ impl ReadyMachine {
     pub(crate) fn accelerator(&self, clock: Clock) -> Option<String> {
         let speeds = self.speeds.as_ref().filter(|_| clock == Clock::Wall)?;
         Some(speeds.to_string())
+    }
+
+    /// The machine with another shift of the exact clock, if one is wanted.
+    fn with_shift(&self, shift: Option<u8>) -> Self {
+        let mut machine = self.machine.clone();
+        machine.exact.shift = shift.unwrap_or(machine.exact.shift);
+        Self {
+            machine,
+            qemu: self.qemu.clone(),
+            memory: self.memory,
+            speeds: self.speeds.clone(),
+        }
+    }
+
+    /// The machine as a scenario wants it and its kernel needs it.
+    pub(crate) fn machine_of(&self, scenario: &Scenario, needs: Needs) -> Machine {
+        self.with_shift(scenario.machine.shift).machine_for(needs)
     }
 
     /// The machine as a kernel needs it.

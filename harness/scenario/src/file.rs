@@ -84,6 +84,36 @@ pub(crate) struct ScenarioFile {
     pub(crate) command: Given<String>,
     pub(crate) expect: Given<List<ExpectBlock>>,
     pub(crate) show: Given<List<Choice<OccasionKeys>>>,
+    pub(crate) vary: Given<VaryBlock>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct VaryBlock {
+    pub(crate) cpus: Given<String>,
+    pub(crate) shift: Given<String>,
+    pub(crate) debug_force_rr_cpu: Given<String>,
+    pub(crate) wait: Given<String>,
+    pub(crate) order: Given<List<MoveBlock>>,
+    pub(crate) delays: Given<List<CallDelayBlock>>,
+    pub(crate) times: Given<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct MoveBlock {
+    pub(crate) phase: Given<String>,
+    pub(crate) item: Given<String>,
+    pub(crate) before: Given<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct CallDelayBlock {
+    pub(crate) phase: Given<String>,
+    pub(crate) function: Given<String>,
+    pub(crate) call: Given<String>,
+    pub(crate) delay: Given<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -191,6 +221,7 @@ pub(crate) struct WorkloadBlock {
     pub(crate) plan: Given<List<PlannedItemBlock>>,
     pub(crate) queues: Given<List<QueueBlock>>,
     pub(crate) start: Given<String>,
+    pub(crate) fault: Given<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -49,6 +49,7 @@
 //! | `phases` | instead of these, a list of `name`, `workload`, `until`, `command` | |
 //! | `expect` | a list of expectations, each one key: see [`Expectation`] | required |
 //! | `show` | a list of what the run shows afterwards: see [`Show`] | none |
+//! | `vary` | another schedule of the same: `cpus`, `shift`, `debug-force-rr-cpu`, `wait`, `order`, `delays`, `times` | none |
 //!
 //! A `workload` is a number of items that are all alike, see [`Uniform`], or a `plan` of items with names, see
 //! [`PlannedItem`]; either may have `queues`, see [`OwnQueue`], and `start`. What the module would refuse, or what
@@ -76,6 +77,7 @@ mod yaml;
 pub use errno::Errno;
 pub use error::{Error, Place};
 pub use expectation::*;
+pub use random::Random;
 pub use scenario::*;
 pub use trace::*;
 pub use units::{Bytes, Nanos, Percentile, UnitError};

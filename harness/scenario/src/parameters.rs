@@ -7,8 +7,8 @@
 //! Source: the parameters of `module/test_deferred_main.rs`.
 
 use crate::{
-    Action, Arrangement, Defer, Nanos, OwnQueue, PlannedItem, Queue, Shape, Start, Uniform, Work,
-    Workload,
+    Action, Arrangement, CallDelay, Defer, Nanos, OwnQueue, PlannedItem, Queue, Shape, Start,
+    Uniform, Work, Workload,
 };
 
 type Parameters = Vec<(&'static str, String)>;
@@ -27,6 +27,12 @@ impl Workload {
         }
         if !self.queues.is_empty() {
             parameters.push(("queues", joined(&self.queues, ";", own_queue)));
+        }
+        if !self.delays.is_empty() {
+            parameters.push(("delays", joined(&self.delays, ";", call_delay)));
+        }
+        if let Some(fault) = self.fault {
+            parameters.push(("fault", fault.as_str().to_owned()));
         }
         if let Shape::Plan(items) = &self.shape {
             parameters.push(("plan", joined(items, ";", planned_item)));
@@ -92,6 +98,11 @@ fn planned_item(item: &PlannedItem) -> String {
     }
     let keys = joined(&keys, ",", |(key, value)| format!("{key}={value}"));
     format!("{}:{keys}", item.name)
+}
+
+fn call_delay(delay: &CallDelay) -> String {
+    let call = delay.call.unwrap_or(0);
+    format!("{}:{call}:{}", delay.function, delay.delay.0)
 }
 
 fn own_queue(queue: &OwnQueue) -> String {

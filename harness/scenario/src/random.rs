@@ -78,9 +78,15 @@ impl Workload {
 
 /// Numbers that look random: splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
 /// 2014), with the constants of Vigna's `splitmix64.c`.
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
+    /// Numbers that follow from a seed: the same ones in every version.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -90,22 +96,22 @@ impl Random {
     }
 
     /// A number below `end`; 0 below 0. Ends are small, so the bias of the remainder does not matter.
-    fn below(&mut self, end: u64) -> u64 {
+    pub fn below(&mut self, end: u64) -> u64 {
         self.next() % end.max(1)
     }
 
     /// A number from 1 to `last`.
-    fn up_to(&mut self, last: u64) -> u64 {
+    pub fn up_to(&mut self, last: u64) -> u64 {
         self.below(last) + 1
     }
 
     /// True once in `times`.
-    fn once_in(&mut self, times: u64) -> bool {
+    pub fn once_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
 
     /// One of some values, if there are any.
-    fn pick<T: Copy>(&mut self, values: &[T]) -> Option<T> {
+    pub fn pick<T: Copy>(&mut self, values: &[T]) -> Option<T> {
         let index = self.below(u64::try_from(values.len()).unwrap_or(u64::MAX));
         values.get(usize::try_from(index).ok()?).copied()
     }
@@ -138,7 +144,7 @@ struct Made {
 
 impl Generator {
     fn new(seed: u64) -> Self {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let init_waits = random.once_in(2);
         Self {
             random,
@@ -177,6 +183,8 @@ impl Generator {
             queues: self.queues,
             shape: Shape::Plan(self.items.into_iter().map(|made| made.item).collect()),
             start,
+            delays: Vec::new(),
+            fault: None,
         }
     }
 
@@ -656,7 +664,7 @@ mod tests {
     #[test]
     fn numbers_are_those_of_splitmix64() {
         // The first values that Vigna's splitmix64.c gives for the seed 1234567.
-        let mut random = Random(1_234_567);
+        let mut random = Random::new(1_234_567);
         assert_eq!(
             [random.next(), random.next(), random.next()],
             [

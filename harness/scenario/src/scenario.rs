@@ -34,6 +34,9 @@ pub struct Scenario {
     pub phases: Vec<Phase>,
     /// Guest time the whole plan may take.
     pub deadline: Nanos,
+    /// Whether expectations on times are judged.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub times: Times,
     /// What must hold; never empty.
     pub expect: Vec<Expectation>,
     /// What the reader of a run wants to see after it.
@@ -49,6 +52,17 @@ pub enum Clock {
     Exact,
     /// By the host's clock.
     Wall,
+}
+
+/// What becomes of expectations on times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Times {
+    /// They are judged.
+    #[default]
+    Judged,
+    /// They are measured only: the scenario has delays on purpose, which would break them by themselves.
+    Ignored,
 }
 
 /// The guest.
@@ -69,6 +83,10 @@ pub struct Machine {
     pub devices: Vec<String>,
     /// Programs and files of the host that commands find in the guest, as `HOSTFILE` or `HOSTFILE:GUESTPATH`.
     pub add: Vec<String>,
+    /// On the exact clock an instruction takes 2^shift ns; where it is not the machine file's. At most
+    /// [`Machine::MAX_SHIFT`].
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub shift: Option<u8>,
 }
 
 /// One load of the module with one workload, and its unload; or one boot with the workload in the kernel; or a command.
@@ -81,6 +99,9 @@ pub struct Phase {
     pub workload: Workload,
     /// When the module is unloaded.
     pub until: Until,
+    /// How long the guest waits before it begins.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub wait: Nanos,
     /// The loads of a phase that has many, each with its own workload.
     pub rounds: Option<Rounds>,
     /// A script for the guest's shell, instead of the module.
@@ -211,4 +232,13 @@ impl Scenario {
 impl Machine {
     /// The most CPUs: `CONFIG_NR_CPUS` in `kbuild/config`.
     pub const MAX_CPUS: u32 = 16;
+
+    /// The largest shift of the exact clock: an instruction then takes 64 ns. QEMU takes more, with which a guest has hardly
+    /// done with one tick when the next one comes.
+    pub const MAX_SHIFT: u8 = 6;
+}
+
+/// Keeps what a file does not say out of plan.json, where the key is younger than the format.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::scenario::is_default;
 use crate::{Bytes, Errno, Nanos};
 
 /// The work of one load of the module. Items are numbered from 0 in either shape.
@@ -22,6 +23,33 @@ pub struct Workload {
     pub shape: Shape,
     /// What arms the items; `Load` where all of them are direct.
     pub start: Start,
+    /// The calls of functions that are delayed, at most [`Workload::MAX_DELAYS`]; none where the module is built in.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub delays: Vec<CallDelay>,
+    /// A fault that the module has on purpose.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub fault: Option<Fault>,
+}
+
+/// A delay at the entry of a function, during which its CPU is busy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct CallDelay {
+    /// A function of the kernel or a module, at most [`CallDelay::MAX_NAME`] bytes.
+    pub function: String,
+    /// Which of its calls since the load, from 1 on; `None` for each.
+    pub call: Option<u32>,
+    /// How long, up to [`CallDelay::MAX`].
+    pub delay: Nanos,
+}
+
+/// A fault that the module has on purpose, so that it can be seen whether it is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// Items share a device that the first of them sets up, and another one may use it before that is done: it ends with
+    /// `ENXIO`. `module/fault.rs`.
+    Race,
 }
 
 /// The items of a workload.
@@ -274,6 +302,9 @@ impl Workload {
     /// The most queues of its own a workload may have.
     pub const MAX_QUEUES: usize = 16;
 
+    /// The most calls of functions that are delayed.
+    pub const MAX_DELAYS: usize = 32;
+
     /// The most bytes of the name of an item, a queue or a lock.
     pub const MAX_NAME: usize = 31;
 
@@ -284,6 +315,8 @@ impl Workload {
             queues: Vec::new(),
             shape: Shape::Plan(Vec::new()),
             start: Start::Load,
+            delays: Vec::new(),
+            fault: None,
         }
     }
 
@@ -474,6 +507,27 @@ impl Mode {
     #[must_use]
     pub const fn has_runs(self) -> bool {
         self.has_queue() || matches!(self, Self::Hrtimer)
+    }
+}
+
+impl CallDelay {
+    /// The most bytes of a function's name: `KSYM_NAME_LEN`, `include/linux/kallsyms.h`, Linux 7.3, with its end.
+    pub const MAX_NAME: usize = 511;
+
+    /// The longest delay: a second, as in the module.
+    pub const MAX: Nanos = Nanos(1_000_000_000);
+}
+
+impl Fault {
+    /// Every fault.
+    pub const ALL: [Self; 1] = [Self::Race];
+
+    /// The name in scenario files and module parameters.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Race => "race",
+        }
     }
 }
 

@@ -57,6 +57,10 @@ pub(crate) fn run(
 ) {
     let outcome = phases.into_iter().try_for_each(|(phase, held)| {
         let phase = &phase;
+        // Where in a tick the phase begins. Nothing is asked of the kernel if it does not matter.
+        if phase.wait_ns > 0 {
+            thread::sleep(Duration::from_nanos(phase.wait_ns));
+        }
         let ran = if is_built_in {
             run_boot(phase, markers, steps)
         } else if let Some(held) = held {

@@ -30,7 +30,10 @@ pub fn plan(scenario: &Scenario) -> Plan {
 
 fn phase(phase: &scenario::Phase) -> Phase {
     if let Some(script) = &phase.command {
-        return Phase::of_command(&phase.name, Command::Script(script.clone()));
+        return Phase {
+            wait_ns: phase.wait.0,
+            ..Phase::of_command(&phase.name, Command::Script(script.clone()))
+        };
     }
     let first = round(&phase.workload);
     let rounds = phase.rounds.map(scenario::Rounds::workloads);
@@ -42,6 +45,7 @@ fn phase(phase: &scenario::Phase) -> Phase {
             scenario::Until::Done => Until::Done,
             scenario::Until::Hold(time) => Until::Hold(time.0),
         },
+        wait_ns: phase.wait.0,
         rounds: rounds
             .into_iter()
             .flatten()

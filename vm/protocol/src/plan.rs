@@ -53,10 +53,18 @@ pub struct Phase {
     pub trigger: bool,
     /// When to unload.
     pub until: Until,
+    /// How long to wait before the phase begins.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub wait_ns: u64,
     /// Many loads instead of the one above, each until done, with nothing recorded; empty where it is one.
     pub rounds: Vec<Round>,
     /// What is run instead of loading the module; the phase ends with it.
     pub command: Option<Command>,
+}
+
+/// A plan with nothing to wait for is the same, byte for byte, as one that cannot wait: the guest's time goes by its length.
+fn is_zero(ns: &u64) -> bool {
+    *ns == 0
 }
 
 impl Phase {
@@ -67,6 +75,7 @@ impl Phase {
             parameters: String::new(),
             trigger: false,
             until: Until::Done,
+            wait_ns: 0,
             rounds: Vec::new(),
             command: Some(command),
         }

@@ -55,6 +55,33 @@ fn times_are_set_aside_and_the_rest_decides() {
 }
 
 #[test]
+fn a_scenario_may_ignore_times_by_itself() {
+    let text = |vary: &str| {
+        format!(
+            "summary: A test.\n{}expect:\n  - {}\n  - count: {{ of: ended, equals: 4 }}\n{vary}",
+            crate::MAIN,
+            TIMED[0]
+        )
+    };
+    let usual = timeline(vec![phase("main")]);
+    let judged = |vary: &str| {
+        let scenario = parse("test", text(vary).as_bytes());
+        let scenario = scenario.unwrap_or_else(|error| panic!("{error:?}"));
+        judge(&scenario, &usual, Judged::All)
+    };
+    for vary in ["", "vary: { times: judged }\n"] {
+        assert!(matches!(judged(vary).verdict, Verdict::Fail(_)), "{vary}");
+    }
+    let judgement = judged("vary: { times: ignored }\n");
+    assert_eq!(judgement.verdict, Verdict::Pass);
+    assert_eq!(
+        judgement.checks[1].not_judged,
+        Some(NotJudged::TimesIgnored)
+    );
+    assert!(judgement.checks[2].passed);
+}
+
+#[test]
 fn difference_of_two_phases_is_a_time() {
     let text = "summary: A test.\nphases:
   - { name: direct, workload: { mode: direct, items: 4, body: { sleep: 10ms } } }

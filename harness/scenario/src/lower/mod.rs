@@ -9,11 +9,13 @@ mod select;
 mod show;
 mod trace;
 mod value;
+mod vary;
 mod workload;
 
 use std::ops::RangeInclusive;
 
 use self::value::{Grammar, Result, duration, has_entries, one_of, size, spelled, whole};
+use self::vary::Vary;
 use crate::error::{Mistake, Place};
 use crate::file::{
     Choice, Given, List, MachineBlock, PhaseBlock, RoundsBlock, ScenarioFile, Text, WorkloadBlock,
@@ -151,12 +153,15 @@ const RESERVED_PARAMETERS: [&str; 6] =
     ["--", "init", "rdinit", "memmap", "trace_instance", "initrd"];
 
 /// Gives the whole file its meaning under the name `name`.
-pub(crate) fn scenario(name: &str, file: ScenarioFile) -> Result<Scenario> {
+pub(crate) fn scenario(name: &str, mut file: ScenarioFile) -> Result<Scenario> {
+    let vary = Vary::of(std::mem::take(&mut file.vary))?;
+    vary.reorder(&mut file)?;
     let start = Place::START;
     let summary = spelled(&file.summary.required("summary", start)?, &SUMMARY)?;
     let clock = file.clock.read_if_given(clock)?.unwrap_or_default();
-    let Guests { machine, added } = machine(file.machine)?;
+    let Guests { mut machine, added } = machine(file.machine)?;
     let load = file.load.read_if_given(load)?.unwrap_or_default();
+    vary.change_machine(&mut machine, clock)?;
     let trace = trace::trace(file.trace, machine.memory, load)?;
     let deadline = file
         .deadline
@@ -177,7 +182,8 @@ pub(crate) fn scenario(name: &str, file: ScenarioFile) -> Result<Scenario> {
     if load == Load::BuiltIn {
         fit_command_line(&phases)?;
     }
-    let phases: Vec<Phase> = phases.into_iter().map(|phase| phase.value).collect();
+    let mut phases: Vec<Phase> = phases.into_iter().map(|phase| phase.value).collect();
+    vary.change_phases(&mut phases, load)?;
     trace.fits(&phases)?;
     let has_command = phases.iter().any(|phase| phase.command.is_some());
     if let Some(place) = added.filter(|_| !has_command) {
@@ -211,6 +217,7 @@ pub(crate) fn scenario(name: &str, file: ScenarioFile) -> Result<Scenario> {
         load,
         phases,
         deadline,
+        times: vary.times,
         expect,
         show,
     })
@@ -297,6 +304,7 @@ fn machine(given: Given<MachineBlock>) -> Result<Guests> {
             .add
             .read_if_given(|list| words("add", list, &ADDED))?
             .unwrap_or_default(),
+        shift: None,
     };
     Ok(Guests { machine, added })
 }
@@ -450,6 +458,7 @@ fn work(name: String, only: Only, place: Place, guest: Guest) -> Result<Phase> {
             name,
             workload: workload::workload(workload, guest, until)?,
             until,
+            wait: Nanos(0),
             rounds: None,
             command: None,
         });
@@ -463,6 +472,7 @@ fn work(name: String, only: Only, place: Place, guest: Guest) -> Result<Phase> {
         name,
         workload: Workload::random(rounds.seed),
         until: Until::Done,
+        wait: Nanos(0),
         rounds: Some(rounds),
         command: None,
     })
@@ -481,6 +491,7 @@ fn command(name: String, text: &Text, until: Option<Place>, guest: Guest) -> Res
         name,
         workload: Workload::none(),
         until: Until::Done,
+        wait: Nanos(0),
         rounds: None,
         command: Some(spelled(text, &COMMAND)?),
     })

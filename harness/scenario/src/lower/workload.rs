@@ -22,8 +22,8 @@ use crate::rules::{
 };
 use crate::yaml::Located;
 use crate::{
-    Action, AffinityScope, Arrangement, Bytes, Defer, Errno, Level, Load, Machine, Mode, OwnQueue,
-    PlannedItem, Queue, QueueFlag, Shape, Start, Uniform, Until, Work, Workload,
+    Action, AffinityScope, Arrangement, Bytes, Defer, Errno, Fault, Level, Load, Machine, Mode,
+    OwnQueue, PlannedItem, Queue, QueueFlag, Shape, Start, Uniform, Until, Work, Workload,
 };
 
 /// The queue that the inline forms stand for.
@@ -119,6 +119,7 @@ impl Reader {
             self.own_queues(list.value)?;
         }
         let start = block.start.clone();
+        let fault = std::mem::take(&mut block.fault);
         let shape = match std::mem::take(&mut block.plan).0 {
             Some(plan) => {
                 stands_alone(&block)?;
@@ -130,6 +131,8 @@ impl Reader {
             queues: std::mem::take(&mut self.queues),
             shape,
             start: start.read_if_given(self::start)?.unwrap_or(Start::Load),
+            delays: Vec::new(),
+            fault: fault.read_if_given(self::fault)?,
         })
     }
 
@@ -395,10 +398,15 @@ fn stands_alone(block: &WorkloadBlock) -> Result<()> {
     for (key, place) in given {
         if let Some(place) = place {
             let message = format!("`{key}` has no meaning beside `plan`");
-            return Err(Mistake::new(place, message).allow("plan, queues, start"));
+            return Err(Mistake::new(place, message).allow("plan, queues, start, fault"));
         }
     }
     Ok(())
+}
+
+fn fault(text: &Text) -> Result<Fault> {
+    let table = Fault::ALL.map(|fault| (fault.as_str(), fault));
+    one_of(text.place, "fault", &text.value, &table)
 }
 
 /// Refuses keys that a mode would ignore.

@@ -132,7 +132,7 @@ const LINES: [(usize, &str, &str); 168] = [
     (
         1,
         "sumary: x",
-        "1:1: unknown key `sumary` (did you mean `summary`?); allowed: summary, clock, machine, trace, deadline, workload, rounds, until, load, phases, command, expect, show",
+        "1:1: unknown key `sumary` (did you mean `summary`?); allowed: summary, clock, machine, trace, deadline, workload, rounds, until, load, phases, command, expect, show, vary",
     ),
     (1, "summary:", "1:8: a value is missing"),
     (
@@ -441,7 +441,7 @@ const LINES: [(usize, &str, &str); 168] = [
     (
         4,
         "  itmes: 8",
-        "4:3: unknown key `itmes` (did you mean `items`?); allowed: mode, items, body, delay, step, arrangement, queue, cpu, runs, defer, async-probe, plan, queues, start",
+        "4:3: unknown key `itmes` (did you mean `items`?); allowed: mode, items, body, delay, step, arrangement, queue, cpu, runs, defer, async-probe, plan, queues, start, fault",
     ),
     (
         4,
@@ -630,7 +630,7 @@ const LINES: [(usize, &str, &str); 168] = [
     (
         6,
         "expct:",
-        "6:1: unknown key `expct` (did you mean `expect`?); allowed: summary, clock, machine, trace, deadline, workload, rounds, until, load, phases, command, expect, show",
+        "6:1: unknown key `expct` (did you mean `expect`?); allowed: summary, clock, machine, trace, deadline, workload, rounds, until, load, phases, command, expect, show, vary",
     ),
     (
         7,
@@ -1106,4 +1106,125 @@ fn file_above_the_limit_is_refused_whatever_it_holds() {
     let mut full = good_but(1, GOOD[0]).into_bytes();
     full.resize(MAX_BYTES, b'\n');
     assert!(parse("x", &full).is_ok(), "a file of exactly the limit");
+}
+
+/// A good file with two plans and a `vary` at its end, in lines 7 and below.
+fn varied(vary: &str) -> String {
+    format!(
+        "\
+summary: x
+phases:
+  - {{ name: one, workload: {{ plan: [{{ name: a, mode: direct }}, {{ name: b, mode: work, cpu: 1 }}] }} }}
+  - {{ name: two, workload: {{ mode: direct, items: 2 }} }}
+machine: {{ cpus: 2 }}
+expect: [{{ count: {{ phase: one, of: ended, equals: 2 }} }}]
+vary: {{ {vary} }}
+"
+    )
+}
+
+/// What stands in `vary`, and what is said about it.
+const VARIED: [(&str, &str); 17] = [
+    (
+        "cpu: 2",
+        "7:9: unknown key `cpu` (did you mean `cpus`?); allowed: cpus, shift, debug-force-rr-cpu, wait, order, delays, times",
+    ),
+    (
+        "cpus: 1",
+        "3:92: the guest has no CPU 1; allowed: any, 0; more with `cpus` under machine",
+    ),
+    (
+        "shift: 7",
+        "7:16: 7 is out of range; allowed: a whole number from 0 to 6",
+    ),
+    (
+        "debug-force-rr-cpu: 1",
+        "7:29: unknown value `1`; allowed: true, false",
+    ),
+    ("wait: 2s", "7:15: 2s is out of range; allowed: 0ns to 1s"),
+    (
+        "times: unjudged",
+        "7:16: unknown value `unjudged` (did you mean `judged`?); allowed: judged, ignored",
+    ),
+    (
+        "order: []",
+        "7:16: `order` has no entries; allowed: 1 to 64 entries",
+    ),
+    (
+        "order: [{ item: b, before: a }]",
+        "7:17: key `phase` is missing here; allowed: one, two",
+    ),
+    (
+        "order: [{ phase: three, item: b, before: a }]",
+        "7:26: there is no phase `three`; allowed: one, two",
+    ),
+    (
+        "order: [{ phase: two, item: '1', before: '0' }]",
+        "7:17: only the items of a `plan` have an order of their own; allowed: a phase with a plan",
+    ),
+    (
+        "order: [{ phase: one, item: c, before: a }]",
+        "7:37: `c` is no other item of the plan; allowed: a, b",
+    ),
+    (
+        "order: [{ phase: one, item: a, before: a }]",
+        "7:48: `a` is no other item of the plan; allowed: b",
+    ),
+    (
+        "delays: []",
+        "7:17: `delays` has no entries; allowed: 1 to 32 entries",
+    ),
+    (
+        "delays: [{ phase: one, function: f, delay: 2s }]",
+        "7:52: 2s is out of range; allowed: 1ns to 1s",
+    ),
+    (
+        "delays: [{ phase: one, function: f, call: 0, delay: 1us }]",
+        "7:51: 0 is out of range; allowed: a whole number from 1 to 4294967295",
+    ),
+    (
+        "delays: [{ phase: one, function: 'f:g', delay: 1us }]",
+        "7:42: `f:g` is not the name of a function; allowed: letters, digits, `_`, `.` and `$`, at most 511 bytes",
+    ),
+    (
+        "delays: [{ phase: one, delay: 1us }]",
+        "7:18: key `function` is missing here",
+    ),
+];
+
+#[test]
+fn what_is_varied_follows_the_rules() {
+    check(
+        varied("cpus: 0").as_bytes(),
+        "7:15: 0 is out of range; allowed: a whole number from 1 to 16",
+    );
+    for (vary, expected) in VARIED {
+        check(varied(vary).as_bytes(), expected);
+    }
+    for (top, vary, expected) in [
+        (
+            "clock: wall",
+            "shift: 3",
+            "5:16: the wall clock does not count instructions, so there is no shift; allowed: `clock: exact`",
+        ),
+        (
+            "load: built-in",
+            "wait: 1ms",
+            "5:15: initcalls wait for nobody; allowed: `wait` with `load: module`",
+        ),
+        (
+            "load: built-in",
+            "delays: [{ function: f, delay: 1us }]",
+            "5:18: functions are delayed by the module, from its load on; allowed: delays with `load: module`",
+        ),
+    ] {
+        let file = format!(
+            "summary: x\nworkload: {{ mode: direct, items: 2 }}\nexpect: [count: {{ of: ended, equals: 2 }}]\n{top}\nvary: {{ {vary} }}\n"
+        );
+        check(file.as_bytes(), expected);
+    }
+    check(
+        b"summary: x\ncommand: 'true'\nexpect: [exit: { equals: 0 }]\nvary: { delays: [{ function: f, delay: 1us }] }\n",
+        "4:18: delays are made by the module of a phase with one workload; allowed: a phase with `workload`",
+    );
 }

@@ -34,6 +34,7 @@ fn smallest_file_gets_every_default() {
             boot_config: Vec::new(),
             devices: Vec::new(),
             add: Vec::new(),
+            shift: None,
         },
         trace: Trace {
             since: Since::Phase,
@@ -80,12 +81,16 @@ fn smallest_file_gets_every_default() {
                     },
                 }),
                 start: Start::Load,
+                delays: Vec::new(),
+                fault: None,
             },
             until: Until::Done,
+            wait: Nanos(0),
             rounds: None,
             command: None,
         }],
         deadline: Nanos(60_000_000_000),
+        times: Times::Judged,
         expect: vec![Expectation::Concurrency(ConcurrencyExpectation {
             phase: "main".to_owned(),
             items: None,
@@ -352,6 +357,8 @@ fn uniform_workload_takes_the_keys_of_its_items() {
             },
         }),
         start: Start::Trigger,
+        delays: Vec::new(),
+        fault: None,
     };
     assert_eq!(workload, expected);
 }
@@ -390,7 +397,7 @@ fn items_are_found_by_name_and_id() {
 }
 
 /// Workloads, and the module parameters they become.
-const PARAMETERS: [(&str, &str); 7] = [
+const PARAMETERS: [(&str, &str); 8] = [
     ("{ mode: direct, items: 1 }", "items=1 mode=direct"),
     (
         "{ mode: delayed, arrangement: chain, items: 8, delay: 50ms, step: 25ms, body: { spin: 200us }, \
@@ -409,6 +416,10 @@ const PARAMETERS: [(&str, &str); 7] = [
     (
         "{ plan: [{ name: a, mode: direct }] }",
         "plan=a:mode=direct",
+    ),
+    (
+        "{ mode: work, items: 2, fault: race }",
+        "items=2 mode=work fault=race",
     ),
     (
         "{ start: trigger, queues: [{ name: fast, flags: [unbound, highpri, mem-reclaim], max-active: 4, affinity-scope: cache-shard }, \
@@ -888,5 +899,78 @@ expect: [{ growth: { phase: soak, max: 16KiB } }, { concurrency: { phase: after,
     assert_eq!(
         scenario.expect[0].to_string(),
         "soak: growth: at most 16KiB"
+    );
+}
+
+#[test]
+fn a_file_with_another_schedule_is_the_same_but_for_that() {
+    let plain = "
+summary: x
+phases:
+  - { name: one, workload: { plan: [{ name: a, mode: direct }, { name: b, mode: work }, { name: c, mode: work }] } }
+  - { name: two, workload: { mode: direct, items: 2 } }
+expect: [{ order: { phase: one, by: ended, ids: [a, b] } }]
+";
+    let vary = "vary:
+  cpus: 3
+  shift: 5
+  debug-force-rr-cpu: true
+  wait: 1.7ms
+  order:
+    - { phase: one, item: c, before: a }
+    - { phase: one, item: a, before: c }
+    - { phase: one, item: b, before: c }
+  delays:
+    - { phase: two, function: deferred_item_body, call: 2, delay: 1.3ms }
+    - { phase: two, function: __queue_work.part.0, delay: 10us }
+  times: ignored
+";
+    let mut expected = good(plain);
+    expected.machine.cpus = 3;
+    expected.machine.shift = Some(5);
+    expected.machine.command_line = vec!["workqueue.debug_force_rr_cpu=1".to_owned()];
+    expected.times = Times::Ignored;
+    for phase in &mut expected.phases {
+        phase.wait = Nanos(1_700_000);
+    }
+    let Shape::Plan(items) = &mut expected.phases[0].workload.shape else {
+        panic!("it is a plan");
+    };
+    // From a, b, c: c before a, a before c again, and b before c.
+    items.swap(1, 2);
+    items.swap(1, 2);
+    let delay = |function: &str, call, delay| CallDelay {
+        function: function.to_owned(),
+        call,
+        delay: Nanos(delay),
+    };
+    expected.phases[1].workload.delays = vec![
+        delay("deferred_item_body", Some(2), 1_300_000),
+        delay("__queue_work.part.0", None, 10_000),
+    ];
+    let varied = good(&format!("{plain}{vary}"));
+    assert_eq!(varied, expected);
+    let parameters = varied.phases[1].workload.module_parameters();
+    let delays = "deferred_item_body:2:1300000;__queue_work.part.0:0:10000".to_owned();
+    assert!(parameters.contains(&("delays", delays)), "{parameters:?}");
+    // And what plan.json keeps of it.
+    let json = serde_json::to_string(&varied).expect("JSON");
+    assert_eq!(
+        serde_json::from_str::<Scenario>(&json).expect("a scenario"),
+        varied
+    );
+}
+
+#[test]
+fn a_plan_of_before_there_were_schedules_is_still_read() {
+    let scenario = good(SMALLEST);
+    let json = serde_json::to_string(&scenario).expect("JSON");
+    for key in ["shift", "wait", "delays", "fault"] {
+        assert!(!json.contains(&format!("\"{key}\":")), "{key} is in {json}");
+    }
+    assert!(!json.contains("judged"), "{json}");
+    assert_eq!(
+        serde_json::from_str::<Scenario>(&json).expect("a scenario"),
+        scenario
     );
 }

@@ -527,15 +527,15 @@ const WORKLOADS: &[(&str, &str)] = &[
     ),
     (
         "plan: [{ name: a, mode: direct }], mode: direct",
-        "4:54: `mode` has no meaning beside `plan`; allowed: plan, queues, start",
+        "4:54: `mode` has no meaning beside `plan`; allowed: plan, queues, start, fault",
     ),
     (
         "plan: [{ name: a, mode: direct }], items: 1",
-        "4:55: `items` has no meaning beside `plan`; allowed: plan, queues, start",
+        "4:55: `items` has no meaning beside `plan`; allowed: plan, queues, start, fault",
     ),
     (
         "plan: [{ name: a, mode: direct }], step: 1ms",
-        "4:54: `step` has no meaning beside `plan`; allowed: plan, queues, start",
+        "4:54: `step` has no meaning beside `plan`; allowed: plan, queues, start, fault",
     ),
     (
         "plan: [{ name: a, mode: direct }, { name: b, mode: direct }], start: trigger",
@@ -555,7 +555,7 @@ const WORKLOADS: &[(&str, &str)] = &[
     ),
     (
         "mode: work, items: 1, after: [a]",
-        "4:35: unknown key `after`; allowed: mode, items, body, delay, step, arrangement, queue, cpu, runs, defer, async-probe, plan, queues, start",
+        "4:35: unknown key `after`; allowed: mode, items, body, delay, step, arrangement, queue, cpu, runs, defer, async-probe, plan, queues, start, fault",
     ),
     (
         "mode: kthread, items: 1, defer: 1",
