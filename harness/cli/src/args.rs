@@ -3,6 +3,7 @@
 //! The arguments as they are typed.
 
 pub(crate) mod analysis;
+pub(crate) mod explore;
 pub(crate) mod live;
 pub(crate) mod record;
 pub(crate) mod trace;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::analysis::{Baseline, Compare, Cost, CriticalPath, Explain, Graph, WhatIf};
+use self::explore::Explore;
 use self::trace::Trace;
 
 /// Tests deferred initialisation in the Linux kernel.
@@ -53,6 +55,7 @@ pub(crate) enum Command {
     Graph(Graph),
     CriticalPath(CriticalPath),
     WhatIf(Box<WhatIf>),
+    Explore(Explore),
     Compare(Compare),
     #[command(subcommand)]
     Baseline(Baseline),

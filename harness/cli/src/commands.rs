@@ -8,6 +8,7 @@ pub(crate) mod compare;
 pub(crate) mod cost;
 pub(crate) mod doctor;
 pub(crate) mod explain;
+pub(crate) mod explore;
 pub(crate) mod graph;
 pub(crate) mod kernel;
 pub(crate) mod list;

@@ -11,6 +11,7 @@
 mod args;
 mod bundle;
 mod commands;
+mod ddmin;
 mod exit;
 mod guest_files;
 mod insmod;
@@ -25,6 +26,7 @@ mod run_folder;
 mod scenarios;
 mod schedule;
 mod show;
+mod shrink;
 mod speeds;
 mod stdout;
 mod trace_file;
@@ -63,6 +65,7 @@ fn dispatch(arguments: Arguments, interrupted: Arc<AtomicBool>) -> Result<u8, Fa
         Command::Cost(arguments) => commands::cost::run(&arguments),
         Command::Graph(arguments) => commands::graph::graph(&arguments),
         Command::CriticalPath(arguments) => commands::graph::critical_path(&arguments),
+        Command::Explore(arguments) => commands::explore::run(&arguments, interrupted),
         Command::WhatIf(arguments) => commands::what_if::run(&arguments, interrupted),
         Command::Compare(arguments) => commands::compare::run(&arguments),
         Command::Baseline(command) => commands::baseline::run(&command),

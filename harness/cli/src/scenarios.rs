@@ -41,6 +41,32 @@ pub(crate) fn selected(project: &Project, wishes: &[String]) -> Result<Vec<Scena
     read_all(&distinct(found)?)
 }
 
+/// A scenario file with its text.
+#[derive(Debug)]
+pub(crate) struct Selected {
+    pub(crate) name: String,
+    pub(crate) file: PathBuf,
+    pub(crate) text: String,
+}
+
+/// The one scenario that the user asked for.
+pub(crate) fn one(project: &Project, wish: &str) -> Result<Selected, Failure> {
+    let mut found = matching(project, wish)?;
+    let (Some(Found { file, name }), None) = (found.pop(), found.pop()) else {
+        return Err(Failure::usage(anyhow!(
+            "{wish} has several scenarios below it; name one of them"
+        )));
+    };
+    // Says what is wrong with it, if anything.
+    read(&file, &name)?;
+    let bytes = read_bounded(&file).map_err(Failure::usage)?;
+    Ok(Selected {
+        text: String::from_utf8_lossy(&bytes).into_owned(),
+        name,
+        file,
+    })
+}
+
 fn read_all(found: &[Found]) -> Result<Vec<Scenario>, Failure> {
     found
         .iter()

@@ -123,7 +123,7 @@ pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, F
 
 /// How many runs go on at one time if the user does not say: on the exact clock, a run is the same whatever the host
 /// does beside it, and QEMU takes one of its CPUs.
-fn host_cpus() -> NonZeroUsize {
+pub(crate) fn host_cpus() -> NonZeroUsize {
     thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
@@ -155,7 +155,7 @@ struct Work<'a> {
 }
 
 /// The files of the host that each scenario wants in its guest: read before anything runs.
-fn added(scenarios: &[Scenario]) -> Result<Vec<Vec<AddedFile>>, Failure> {
+pub(crate) fn added(scenarios: &[Scenario]) -> Result<Vec<Vec<AddedFile>>, Failure> {
     let of = |scenario: &Scenario| {
         let mut files = AddedFiles::default();
         for specification in &scenario.machine.add {
@@ -239,7 +239,7 @@ impl Batch<'_> {
             first,
             sameness: self.sameness,
             is_timed: self.built_in.is_some(),
-            patience: self.patience(),
+            patience: patience(self.jobs),
             interrupted: self.interrupted,
             debugger: self.is_debugged.then_some(&say_how_to_attach as _),
         };
@@ -261,12 +261,12 @@ impl Batch<'_> {
         self.progress.end(&scenario.name, result.as_ref().ok());
         result
     }
+}
 
-    /// How many times as long as alone a run may take: as often as there are more runs than the host has CPUs.
-    fn patience(&self) -> u32 {
-        let times = self.jobs.get().div_ceil(host_cpus().get());
-        u32::try_from(times).unwrap_or(u32::MAX)
-    }
+/// How many times as long as alone a run may take: as often as there are more runs than the host has CPUs.
+pub(crate) fn patience(jobs: NonZeroUsize) -> u32 {
+    let times = jobs.get().div_ceil(host_cpus().get());
+    u32::try_from(times).unwrap_or(u32::MAX)
 }
 
 /// Says of the machines that run on the wall clock what executes their guests, and why.

@@ -11,6 +11,7 @@ mod command;
 mod cost;
 mod debugger;
 mod endings;
+mod explore;
 mod faults;
 mod guests;
 mod harness;

@@ -12,7 +12,7 @@ use crate::harness::{
 };
 
 /// A scenario, what to replace in it, by what, and the check that must then fail.
-const TWINS: [(&str, &str, &str, &str); 95] = [
+const TWINS: [(&str, &str, &str, &str); 96] = [
     // Lateness within a jiffy would need a timer wheel without buckets.
     (
         "delayed-work/accuracy",
@@ -49,6 +49,13 @@ const TWINS: [(&str, &str, &str, &str); 95] = [
         "delay: 1s",
         "delay: 4ms",
         "count of cancelled",
+    ),
+    // The window, as long as more than two ticks.
+    (
+        "faults/set-up-race",
+        "\nexpect:",
+        "\nvary: { delays: [{ function: deferred_fault_set_up, delay: 10ms }] }\nexpect:",
+        "error",
     ),
     (
         "functions/graph",

@@ -166,6 +166,8 @@ fn functions_can_be_traced(matched: &std::path::Path) {
         "deferred_body_flush",
         "deferred_body_destroy",
         "deferred_body_hang",
+        "deferred_fault_use",
+        "deferred_fault_set_up",
     ] {
         let line = format!("{name} [test_deferred]");
         assert!(
