@@ -286,6 +286,7 @@ pub(crate) fn choice(project: &Project, arguments: &KernelChoice, load: Load) ->
     let variant = Variant {
         debug: arguments.debug_kernel,
         builtin: (load == Load::BuiltIn).then(|| project.module()),
+        config: None,
     };
     match (&arguments.kernel_tree, &arguments.kernel_build) {
         (Some(tree), _) => Choice::Tree(tree.clone(), variant),

@@ -115,6 +115,17 @@ pub struct Variant {
     pub debug: bool,
     /// `--builtin`: with the workload in the image, whose sources are in this folder.
     pub builtin: Option<PathBuf>,
+    /// With this configuration instead of the fragments.
+    pub config: Option<OwnConfig>,
+}
+
+/// A configuration of the user's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnConfig {
+    /// A `.config`, for kconfig to complete.
+    pub text: String,
+    /// What must be as it is there when kconfig has completed it; the rest may follow from that.
+    pub wanted: Fragments,
 }
 
 /// The folder `kbuild/`, read.
@@ -208,24 +219,64 @@ pub fn build(
         source,
         toolchain: &Toolchain::find(&kbuild.requirements, &session.cache)?,
     };
-    let kernel = build_modular(inputs, kbuild.fragments_of(variant))?;
+    let kernel = build_modular(inputs, Wish::of(kbuild, variant))?;
     match &variant.builtin {
         Some(module_dir) => builtin::build(inputs, &kernel, module_dir),
         None => Ok(kernel),
     }
 }
 
+/// How a kernel is to be configured.
+#[derive(Clone, Copy)]
+enum Wish<'a> {
+    /// As tinyconfig with these: a build of a package is done when it is done.
+    Fragments(&'a Fragments),
+    /// As a `.config` says. All of them share a folder, so that make compiles only what differs from the last one.
+    Own(&'a OwnConfig),
+}
+
+impl<'a> Wish<'a> {
+    fn of(kbuild: &'a Kbuild, variant: &'a Variant) -> Self {
+        match &variant.config {
+            Some(config) => Self::Own(config),
+            None => Self::Fragments(kbuild.fragments_of(variant)),
+        }
+    }
+
+    /// Part of the key of the folder.
+    fn identity(self) -> String {
+        match self {
+            Self::Fragments(fragments) => fragments.canonical(),
+            Self::Own(_) => "own".to_owned(),
+        }
+    }
+
+    fn done(self, dir: &Path, source: &Source) -> Option<Kernel> {
+        match self {
+            Self::Fragments(_) => done(dir, source),
+            Self::Own(_) => None,
+        }
+    }
+
+    fn origin(self, source: &Source) -> Origin {
+        match self {
+            Self::Fragments(_) => origin_of(source),
+            Self::Own(_) => Origin::Tree,
+        }
+    }
+}
+
 /// Builds a kernel for which the workload is a module, unless that is done.
-fn build_modular(inputs: Inputs<'_>, fragments: &Fragments) -> Result<Kernel, Error> {
+fn build_modular(inputs: Inputs<'_>, wish: Wish<'_>) -> Result<Kernel, Error> {
     let Inputs {
         session,
         kbuild,
         source,
         toolchain,
     } = inputs;
-    let key = key_of(source, fragments, toolchain);
+    let key = key_of(source, &wish.identity(), toolchain);
     let dir = session.cache.builds().join(&key);
-    if let Some(kernel) = done(&dir, source) {
+    if let Some(kernel) = wish.done(&dir, source) {
         return Ok(kernel);
     }
     let lock = lock(
@@ -233,7 +284,7 @@ fn build_modular(inputs: Inputs<'_>, fragments: &Fragments) -> Result<Kernel, Er
         &session.cache.builds().join(format!("{key}.lock")),
         "building this kernel",
     )?;
-    if let Some(kernel) = done(&dir, source) {
+    if let Some(kernel) = wish.done(&dir, source) {
         return Ok(kernel);
     }
     require_space(&dir, kbuild.kernels.build_mib, "a kernel build")?;
@@ -248,12 +299,63 @@ fn build_modular(inputs: Inputs<'_>, fragments: &Fragments) -> Result<Kernel, Er
         log: &log,
         lock: &lock,
     };
-    let config = work.configure(fragments)?;
+    let config = match wish {
+        Wish::Fragments(fragments) => work.configure(fragments)?,
+        Wish::Own(own) => work.configure_own(own)?,
+    };
     let title = format!("building Linux {}", source.kernel());
     let (steps, seconds) = work.make(&title, expected_steps(session, kbuild), &[])?;
     let info = work.info(key, &config, steps, seconds)?;
     write_marker(&dir.join("build.json"), &info)?;
-    Ok(kernel_in(&dir, source, info))
+    Ok(Kernel {
+        origin: wish.origin(source),
+        ..kernel_in(&dir, source, info)
+    })
+}
+
+/// A `.config` as kconfig completes it for the source of a choice, without building anything.
+///
+/// # Errors
+/// `OptionsMissing` if it lacks what a run needs; `NotABuild` for a finished build, which has no source; and as `build`.
+pub fn completed(
+    session: &Session,
+    kbuild: &Kbuild,
+    choice: &Choice,
+    text: &str,
+) -> Result<String, Error> {
+    let source = match choice {
+        Choice::Default(_) => source::provide(session, &kbuild.kernels)?,
+        Choice::Tree(dir, _) => Source::Tree(source::of_tree(dir, &kbuild.kernels)?),
+        Choice::Build(dir) => {
+            return Err(Error::NotABuild {
+                dir: dir.clone(),
+                why: "it is to be configured anew, which takes a source tree".to_owned(),
+            });
+        }
+    };
+    let toolchain = Toolchain::find(&kbuild.requirements, &session.cache)?;
+    let own = OwnConfig {
+        text: text.to_owned(),
+        wanted: Fragments::default(),
+    };
+    let key = key_of(&source, &Wish::Own(&own).identity(), &toolchain);
+    let dir = session.cache.builds().join(&key);
+    let lock_file = session.cache.builds().join(format!("{key}.lock"));
+    let lock = lock(session, &lock_file, "building this kernel")?;
+    let inputs = Inputs {
+        session,
+        kbuild,
+        source: &source,
+        toolchain: &toolchain,
+    };
+    let work = Work {
+        inputs,
+        dir: &dir,
+        log: &dir.join("config.log"),
+        lock: &lock,
+    };
+    create_dir(&dir)?;
+    work.complete(text)
 }
 
 /// A finished build, checked for what a run needs.
@@ -394,7 +496,8 @@ pub fn built(
         source: &Source::Package(package),
         toolchain: &toolchain,
     };
-    let key = key_of(inputs.source, kbuild.fragments_of(variant), &toolchain);
+    let wish = Wish::Fragments(kbuild.fragments_of(variant));
+    let key = key_of(inputs.source, &wish.identity(), &toolchain);
     let kernel = done(&session.cache.builds().join(key), inputs.source);
     match (kernel, &variant.builtin) {
         (Some(base), Some(module_dir)) => builtin::built(inputs, &base, module_dir),
@@ -425,34 +528,73 @@ impl Work<'_> {
     /// would build all of an own tree again.
     fn configure(&self, fragments: &Fragments) -> Result<Config, Error> {
         let step = self.inputs.session.progress.step("configuring the kernel");
-        let path = self.dir.join(".config");
-        let scratch = self.dir.join(".deferinit-config");
-        create_dir(&scratch)?;
-        let target = scratch.join("config");
-        let kconfig = |goal: &str| {
-            self.make_call("configuring the kernel", CONFIG_DEADLINE)
-                .env("KCONFIG_CONFIG", &target)
-                .args([goal])
-        };
-        kconfig("tinyconfig").run_to_success(&self.inputs.session.cancelled, &mut |_| {})?;
-        let base = read(&target)?;
-        std::fs::write(&target, fragments.merged_into(&base))
-            .with_context(|| format!("cannot write {}", target.display()))?;
-        kconfig("olddefconfig").run_to_success(&self.inputs.session.cancelled, &mut |_| {})?;
-        let text = read(&target)?;
-        let config = Config::parse(&text);
-        let options = fragments.dropped_by(&config);
-        if !options.is_empty() {
-            return Err(Error::OptionsDropped { options });
-        }
-        if read(&path).ok().as_deref() != Some(text.as_str()) {
-            std::fs::rename(&target, &path)
-                .with_context(|| format!("cannot write {}", path.display()))?;
-        }
+        let base = self.kconfig("tinyconfig")?;
+        let text = self.olddefconfig(&fragments.merged_into(&base))?;
+        let config = self.take(&text, fragments)?;
         step.finish(&format!(
             "{} wanted options are set",
             fragments.wanted().len()
         ));
+        Ok(config)
+    }
+
+    /// The user's `.config`, completed by kconfig and verified.
+    fn configure_own(&self, own: &OwnConfig) -> Result<Config, Error> {
+        let step = self.inputs.session.progress.step("configuring the kernel");
+        let text = self.complete(&own.text)?;
+        let config = self.take(&text, &own.wanted)?;
+        step.finish("as the given configuration has it");
+        Ok(config)
+    }
+
+    /// A `.config`, completed by kconfig, that has what a run needs.
+    fn complete(&self, text: &str) -> Result<String, Error> {
+        let text = self.olddefconfig(text)?;
+        let required = &self.inputs.kbuild.required;
+        let options = required.dropped_by(&Config::parse(&text));
+        if options.is_empty() {
+            Ok(text)
+        } else {
+            let dir = self.dir.to_owned();
+            Err(Error::OptionsMissing { dir, options })
+        }
+    }
+
+    fn olddefconfig(&self, text: &str) -> Result<String, Error> {
+        let target = self.scratch()?;
+        std::fs::write(&target, text)
+            .with_context(|| format!("cannot write {}", target.display()))?;
+        self.kconfig("olddefconfig")
+    }
+
+    /// What kconfig makes of the scratch configuration.
+    fn kconfig(&self, goal: &str) -> Result<String, Error> {
+        let target = self.scratch()?;
+        self.make_call("configuring the kernel", CONFIG_DEADLINE)
+            .env("KCONFIG_CONFIG", &target)
+            .args([goal])
+            .run_to_success(&self.inputs.session.cancelled, &mut |_| {})?;
+        read(&target)
+    }
+
+    fn scratch(&self) -> Result<PathBuf, Error> {
+        let scratch = self.dir.join(".deferinit-config");
+        create_dir(&scratch)?;
+        Ok(scratch.join("config"))
+    }
+
+    /// Makes a completed configuration the build's, if it has what is wanted.
+    fn take(&self, text: &str, wanted: &Fragments) -> Result<Config, Error> {
+        let config = Config::parse(text);
+        let options = wanted.dropped_by(&config);
+        if !options.is_empty() {
+            return Err(Error::OptionsDropped { options });
+        }
+        let path = self.dir.join(".config");
+        if read(&path).ok().as_deref() != Some(text) {
+            std::fs::write(&path, text)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
         Ok(config)
     }
 
@@ -544,12 +686,12 @@ pub(crate) fn count_step(event: &Event<'_>, steps: &mut u64, step: &mut Step) {
     }
 }
 
-fn key_of(source: &Source, fragments: &Fragments, toolchain: &Toolchain) -> String {
+fn key_of(source: &Source, config: &str, toolchain: &Toolchain) -> String {
     // The whole .config follows from the source, the compilers and the fragments over tinyconfig.
     key([
         ("recipe", RECIPE.to_string().as_bytes()),
         ("source", source.identity().as_bytes()),
-        ("config", fragments.canonical().as_bytes()),
+        ("config", config.as_bytes()),
         ("toolchain", toolchain.identity().as_bytes()),
     ])
 }
@@ -568,16 +710,19 @@ pub(crate) fn done(dir: &Path, source: &Source) -> Option<Kernel> {
 }
 
 pub(crate) fn kernel_in(dir: &Path, source: &Source, info: BuildInfo) -> Kernel {
-    let origin = match source {
-        Source::Package(_) => Origin::Package,
-        Source::Tree(_) => Origin::Tree,
-    };
     Kernel {
         build_dir: dir.to_owned(),
         vmlinux: Some(dir.join("vmlinux")),
         bz_image: None,
-        origin,
+        origin: origin_of(source),
         info,
+    }
+}
+
+fn origin_of(source: &Source) -> Origin {
+    match source {
+        Source::Package(_) => Origin::Package,
+        Source::Tree(_) => Origin::Tree,
     }
 }
 
@@ -695,23 +840,26 @@ mod tests {
     fn a_key_is_stable_and_depends_on_every_input() {
         let dir = tempfile::tempdir().expect("a scratch folder");
         let smp = fragments(dir.path(), "# Two CPUs.\nCONFIG_SMP=y\n");
-        let base = key_of(&package("7.3.4-1"), &smp, &toolchain());
+        let base = key_of(&package("7.3.4-1"), &smp.canonical(), &toolchain());
         // Changes only with RECIPE or the key's layout; both make every user build again.
         assert_eq!(base, "f7a613a52eed0a1a");
         assert_eq!(
             base,
             key_of(
                 &package("7.3.4-1"),
-                &fragments(dir.path(), "# Why not.\nCONFIG_SMP=y\n"),
+                &fragments(dir.path(), "# Why not.\nCONFIG_SMP=y\n").canonical(),
                 &toolchain()
             )
         );
-        assert_ne!(base, key_of(&package("7.3.4-2"), &smp, &toolchain()));
+        assert_ne!(
+            base,
+            key_of(&package("7.3.4-2"), &smp.canonical(), &toolchain())
+        );
         assert_ne!(
             base,
             key_of(
                 &package("7.3.4-1"),
-                &fragments(dir.path(), "# One.\nCONFIG_SMP=n\n"),
+                &fragments(dir.path(), "# One.\nCONFIG_SMP=n\n").canonical(),
                 &toolchain()
             )
         );
@@ -719,7 +867,7 @@ mod tests {
             bindgen_version: "bindgen 0.74.0".into(),
             ..toolchain()
         };
-        assert_ne!(base, key_of(&package("7.3.4-1"), &smp, &newer));
+        assert_ne!(base, key_of(&package("7.3.4-1"), &smp.canonical(), &newer));
         let tree = |path: &str| {
             Source::Tree(TreeSource {
                 tree: path.into(),
@@ -727,15 +875,15 @@ mod tests {
             })
         };
         assert_ne!(
-            key_of(&tree("/a"), &smp, &toolchain()),
-            key_of(&tree("/b"), &smp, &toolchain())
+            key_of(&tree("/a"), &smp.canonical(), &toolchain()),
+            key_of(&tree("/b"), &smp.canonical(), &toolchain())
         );
     }
 
     fn debug() -> Variant {
         Variant {
             debug: true,
-            builtin: None,
+            ..Variant::default()
         }
     }
 
@@ -743,8 +891,8 @@ mod tests {
     fn the_debug_kernel_has_a_key_of_its_own() {
         let kbuild = kbuild();
         let key = |variant: &Variant| {
-            let fragments = kbuild.fragments_of(variant);
-            key_of(&package("7.3.4-1"), fragments, &toolchain())
+            let wish = Wish::of(&kbuild, variant).identity();
+            key_of(&package("7.3.4-1"), &wish, &toolchain())
         };
         assert_ne!(key(&Variant::default()), key(&debug()));
         let wants = |variant: &Variant, line: &str| {
@@ -753,6 +901,31 @@ mod tests {
         };
         assert!(wants(&debug(), "CONFIG_KASAN=y"));
         assert!(!wants(&Variant::default(), "CONFIG_KASAN=y"));
+    }
+
+    #[test]
+    fn all_own_configurations_share_a_folder_and_none_is_ever_done() {
+        let kbuild = kbuild();
+        let own = |text: &str| Variant {
+            config: Some(OwnConfig {
+                text: text.to_owned(),
+                wanted: Fragments::default(),
+            }),
+            ..Variant::default()
+        };
+        let (one, other) = (own("CONFIG_SMP=y\n"), own("CONFIG_SMP=n\n"));
+        let identity = |variant: &Variant| Wish::of(&kbuild, variant).identity();
+        assert_eq!(identity(&one), identity(&other));
+        assert_ne!(identity(&one), identity(&Variant::default()));
+        let dir = tempfile::tempdir().expect("a scratch folder");
+        finished_build(dir.path(), "7.3.4", "CONFIG_SMP=y\n");
+        write_marker(&dir.path().join("build.json"), &info()).expect("writes");
+        let source = package("7.3.4-1");
+        assert!(done(dir.path(), &source).is_some());
+        let wish = Wish::of(&kbuild, &one);
+        assert!(wish.done(dir.path(), &source).is_none());
+        // So that modules are built for it anew as well.
+        assert_eq!(wish.origin(&source), Origin::Tree);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! sources/<package>_<version>/{source.json, linux-source-X.Y/}
 //! builds/<key>/{build.json, build.log, vmlinux, ...}    builds/<key>.lock (with workload/ if that is built in)
 //! modules/<key>/{module.json, test_deferred.ko, work/}  modules/<key>.lock
+//! worktrees/<key>/deferinit-bisect (while it runs)    worktrees/<key>.lock
 //! tools/bin/bindgen    apt/{lists, cache, ...}
 //! ```
 //! Does not remove anything: a stale entry costs disk space only.
@@ -104,6 +105,11 @@ impl Cache {
     /// Where module builds are.
     pub fn modules(&self) -> PathBuf {
         self.root.join("modules")
+    }
+
+    /// Where worktrees are while a tree is bisected.
+    pub(crate) fn worktrees(&self) -> PathBuf {
+        self.root.join("worktrees")
     }
 
     /// Where tools are that the distribution lacks: a root for `cargo install`.

@@ -7,7 +7,7 @@
 //! Does not run kconfig.
 //! Source: `Documentation/kbuild/kconfig.rst` and `scripts/kconfig/confdata.c`, Linux 7.3.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ pub struct Wanted {
     pub value: String,
     /// The fragment.
     pub file: PathBuf,
-    /// Counted from 1.
+    /// Counted from 1; 0 of one that follows from the whole file.
     pub line: usize,
 }
 
@@ -47,16 +47,17 @@ impl fmt::Display for Dropped {
         } = &self.wanted;
         let wanted = if value == "n" { "not set" } else { value };
         let got = self.got.as_deref().unwrap_or("not set");
-        write!(
-            f,
-            "{option}: wanted {wanted}, got {got} ({}:{line})",
-            file.display()
-        )
+        let file = file.display();
+        write!(f, "{option}: wanted {wanted}, got {got} ({file}")?;
+        match line {
+            0 => f.write_str(")"),
+            line => write!(f, ":{line})"),
+        }
     }
 }
 
 /// The options of all fragments, in their order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fragments(Vec<Wanted>);
 
 impl Fragments {
@@ -97,6 +98,27 @@ impl Fragments {
             }
         }
         Ok(all)
+    }
+
+    /// Options that two finished configurations have with other values: as the second has them. `file` is the place that
+    /// messages name.
+    pub fn differences(first: &Config, second: &Config, file: &Path) -> Self {
+        let names: BTreeSet<&String> = first.0.keys().chain(second.0.keys()).collect();
+        let differs = names
+            .into_iter()
+            .filter(|name| first.get(name) != second.get(name));
+        let wanted = differs.map(|name| Wanted {
+            option: name.clone(),
+            value: second.get(name).unwrap_or("n").to_owned(),
+            file: file.to_owned(),
+            line: 0,
+        });
+        Self(wanted.collect())
+    }
+
+    /// These options, each of which is there once.
+    pub fn of_wanted(wanted: Vec<Wanted>) -> Self {
+        Self(wanted)
     }
 
     /// The options.
@@ -435,5 +457,18 @@ mod tests {
         assert_eq!(config.text("CONFIG_CC_VERSION_TEXT"), Some("clang 19 (x)"));
         assert_eq!(config.text("CONFIG_HZ"), None);
         assert_eq!(config.get("CONFIG_HZ"), Some("250"));
+    }
+
+    #[test]
+    fn differences_are_as_the_second_has_them() {
+        let first = Config::parse("CONFIG_A=y\nCONFIG_B=1\nCONFIG_C=y\n# CONFIG_D is not set\n");
+        let second = Config::parse("CONFIG_A=y\nCONFIG_B=2\n# CONFIG_C is not set\nCONFIG_D=m\n");
+        let differences = Fragments::differences(&first, &second, Path::new("bad.config"));
+        let found = differences.canonical();
+        assert_eq!(found, "CONFIG_B=2\nCONFIG_C=n\nCONFIG_D=m\n");
+        let dropped = differences.dropped_by(&first);
+        let shown = dropped.first().expect("one").to_string();
+        assert_eq!(shown, "CONFIG_B: wanted 2, got 1 (bad.config)");
+        assert_eq!(differences.dropped_by(&second), []);
     }
 }

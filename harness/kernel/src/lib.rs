@@ -35,6 +35,7 @@ pub mod cache;
 mod child;
 pub mod config;
 mod error;
+pub mod git;
 pub mod kernels;
 pub mod module;
 pub mod progress;

@@ -26,6 +26,10 @@ use crate::source::Version1;
 
 /// Part of every key: counted up when the steps below change.
 const RECIPE: &str = "1";
+/// The same, of a user's tree of modules.
+const TREE_RECIPE: &str = "tree 1";
+/// What kbuild lists the modules in that it has made: the name of each with `.o`, in the order of the Kbuild files.
+const ORDER: &str = "modules.order";
 /// The longest a module build may take: 2 s on two cores.
 const BUILD_DEADLINE: Duration = Duration::from_secs(600);
 /// Steps of a module build, for its progress.
@@ -108,8 +112,7 @@ pub fn build(
     )?;
     let paths = paths_in(&dir, names);
     for (path, built) in paths.iter().zip(paths_in(&work.join("module"), names)) {
-        std::fs::rename(&built, path)
-            .with_context(|| format!("cannot move {} to {}", built.display(), path.display()))?;
+        put(&built, path)?;
     }
     let info = ModuleInfo {
         format_version: Version1,
@@ -119,6 +122,83 @@ pub fn build(
     };
     write_marker(&dir.join("module.json"), &info)?;
     Ok(Modules { paths, info })
+}
+
+/// Builds all modules of a user's out-of-tree folder, which has a Kbuild or a Makefile that kbuild can read; on every
+/// call, for the folder can change. It is not written to.
+///
+/// `../kbuild/rust_fentry.mk`, which this project has, is found beside the copy: the folder's own, or else that of
+/// `kbuild_dir`.
+///
+/// # Errors
+/// `Failed` with the log's telling lines; what waiting for a lock gives; `Other` if files cannot be read or written, or
+/// nothing was built.
+pub fn build_tree(
+    session: &Session,
+    kernel: &Kernel,
+    folder: &Path,
+    kbuild_dir: &Path,
+) -> Result<Modules, Error> {
+    if !["Kbuild", "Makefile"]
+        .iter()
+        .any(|name| folder.join(name).is_file())
+    {
+        let folder = folder.display();
+        return Err(anyhow::anyhow!("{folder} is no folder of modules: it has no Kbuild").into());
+    }
+    let own = folder.join("../kbuild");
+    let beside = if own.join("rust_fentry.mk").is_file() {
+        &own
+    } else {
+        kbuild_dir
+    };
+    let sources = sources(folder, beside)?;
+    // By its place: one folder of the cache for all states of the tree.
+    let key = key([
+        ("recipe", TREE_RECIPE.as_bytes()),
+        ("kernel", kernel.info.key.as_bytes()),
+        ("place", folder.as_os_str().as_encoded_bytes()),
+    ]);
+    let dir = session.cache.modules().join(&key);
+    let lock = lock(
+        session,
+        &session.cache.modules().join(format!("{key}.lock")),
+        "building these modules",
+    )?;
+    remove_dir(&dir)?;
+    let work = dir.join("work");
+    copy(&sources, &work)?;
+    let built = work.join("module");
+    let log = dir.join("build.log");
+    make(session, kernel, &built, &log, &lock, &["modules"])?;
+    let order = std::fs::read_to_string(built.join(ORDER))
+        .with_context(|| format!("the build of {} left no {ORDER}", folder.display()))?;
+    let mut paths = Vec::new();
+    for object in order.lines() {
+        // Below the folder of the build in any version, and nowhere else.
+        let object = Path::new(object);
+        let object = object.strip_prefix(&built).unwrap_or(object);
+        let from = built.join(object).with_extension("ko");
+        let path = dir.join(from.file_name().unwrap_or_default());
+        put(&from, &path)?;
+        paths.push(path);
+    }
+    if paths.is_empty() {
+        let folder = folder.display();
+        return Err(anyhow::anyhow!("{folder} names no module in obj-m").into());
+    }
+    let info = ModuleInfo {
+        format_version: Version1,
+        key,
+        kernel_key: kernel.info.key.clone(),
+        sha256: hashes(&paths)?,
+    };
+    Ok(Modules { paths, info })
+}
+
+fn put(built: &Path, path: &Path) -> Result<(), Error> {
+    Ok(std::fs::rename(built, path)
+        .with_context(|| format!("cannot move {} to {}", built.display(), path.display()))?)
 }
 
 /// Has make reach `goals` for the sources in a folder.
