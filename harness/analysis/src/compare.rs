@@ -25,6 +25,12 @@ pub struct Profile {
 /// What counts, rather than takes time.
 const COUNTS: [&str; 2] = ["calls", "attempts"];
 
+/// Whether a part is a number of something, rather than a time.
+#[must_use]
+pub fn is_count(part: &str) -> bool {
+    COUNTS.contains(&part)
+}
+
 /// A number that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
@@ -49,7 +55,7 @@ impl Change {
     /// Whether it is a number of something, rather than a time.
     #[must_use]
     pub fn is_count(&self) -> bool {
-        COUNTS.contains(&self.part.as_str())
+        is_count(&self.part)
     }
 }
 

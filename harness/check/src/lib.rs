@@ -29,6 +29,6 @@ mod text;
 mod verdict;
 
 pub use judge::{Judged, judge};
-pub use measure::measure;
+pub use measure::{is_count, measure};
 pub use queries::queries;
 pub use verdict::{CheckResult, Judgement, NotJudged, Reason, Verdict, Violation};

@@ -56,6 +56,16 @@ pub fn measure(scenario: &Scenario, timeline: &Timeline) -> BTreeMap<String, i64
     measurements
 }
 
+/// Whether a measurement of this name is a number of something, rather than a time.
+#[must_use]
+pub fn is_count(name: &str) -> bool {
+    // Phases have no dot in their names.
+    let (_, of_phase) = name.split_once('.').unwrap_or_default();
+    ["rounds", "growth", "concurrency", "attempts.max"].contains(&of_phase)
+        || of_phase.starts_with("items.")
+        || of_phase.starts_with("function.") && of_phase.ends_with(".count")
+}
+
 /// The items whose timer another item moves, by id: how long after their own delay they start says nothing.
 fn moved(workload: &Workload) -> BTreeSet<u32> {
     let Shape::Plan(items) = &workload.shape else {

@@ -3,6 +3,7 @@
 //! The arguments as they are typed.
 
 pub(crate) mod analysis;
+pub(crate) mod bisect;
 pub(crate) mod explore;
 pub(crate) mod live;
 pub(crate) mod record;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::analysis::{Baseline, Compare, Cost, CriticalPath, Explain, Graph, WhatIf};
+use self::bisect::Bisect;
 use self::explore::Explore;
 use self::trace::Trace;
 
@@ -59,6 +61,7 @@ pub(crate) enum Command {
     Compare(Compare),
     #[command(subcommand)]
     Baseline(Baseline),
+    Bisect(Box<Bisect>),
     /// Record a trace, or analyse one: of a run, or any trace.dat
     #[command(subcommand)]
     Trace(Trace),
@@ -113,6 +116,10 @@ pub(crate) struct Run {
     #[arg(long, value_name = "FILE.ko")]
     pub(crate) insmod: Vec<PathBuf>,
 
+    /// Build the out-of-tree modules of this folder and load them, in place of the project's where the names are the same
+    #[arg(long, value_name = "DIR")]
+    pub(crate) module_tree: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) kernel: KernelChoice,
 }
@@ -155,7 +162,7 @@ pub(crate) struct Shell {
     pub(crate) kernel: KernelChoice,
 }
 
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct KernelChoice {
     /// Build the kernel from this source tree, without writing into it
     #[arg(long, value_name = "DIR", conflicts_with = "kernel_build")]

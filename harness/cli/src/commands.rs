@@ -3,6 +3,7 @@
 //! The commands, a file each.
 
 pub(crate) mod baseline;
+pub(crate) mod bisect;
 pub(crate) mod check;
 pub(crate) mod compare;
 pub(crate) mod cost;

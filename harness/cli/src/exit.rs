@@ -46,49 +46,68 @@ pub(crate) const UNRESOLVED: u8 = deferinit_report::UNRESOLVED;
 pub(crate) struct Failure {
     code: u8,
     error: Error,
+    /// Whether it is the fault of what was to be built, and not of the machine or the user.
+    is_of_source: bool,
 }
 
 impl Failure {
     /// The user's mistake.
     pub(crate) fn usage(error: impl Into<Error>) -> Self {
-        Self {
-            code: USAGE,
-            error: error.into(),
-        }
+        Self::new(USAGE, error)
     }
 
     /// A trace that cannot be read.
     pub(crate) fn trace(error: impl Into<Error>) -> Self {
-        Self {
-            code: TRACE,
-            error: error.into(),
-        }
+        Self::new(TRACE, error)
     }
 
     /// The same failure, with what to do about it.
     pub(crate) fn advise(self, advice: &str) -> Self {
-        let Self { code, error } = self;
         Self {
-            code,
-            error: anyhow!("{error:#}; {advice}"),
+            error: anyhow!("{:#}; {advice}", self.error),
+            ..self
         }
     }
 
     /// The same failure, with the scenario that it is about.
     pub(crate) fn of_scenario(self, name: &str) -> Self {
-        let Self { code, error } = self;
+        self.context(format!("scenario {name}"))
+    }
+
+    /// The same failure, with what was being done.
+    pub(crate) fn context(self, doing: String) -> Self {
         Self {
-            code,
-            error: error.context(format!("scenario {name}")),
+            error: self.error.context(doing),
+            ..self
         }
     }
 
     /// Something that a run needs.
     pub(crate) fn setup(error: impl Into<Error>) -> Self {
+        Self::new(SETUP, error)
+    }
+
+    /// Something that has no verdict.
+    pub(crate) fn unresolved(error: impl Into<Error>) -> Self {
+        Self::new(UNRESOLVED, error)
+    }
+
+    fn new(code: u8, error: impl Into<Error>) -> Self {
         Self {
-            code: SETUP,
+            code,
             error: error.into(),
+            is_of_source: false,
         }
+    }
+
+    /// Whether another state of what was to be built may do.
+    pub(crate) fn is_of_source(&self) -> bool {
+        self.is_of_source
+    }
+
+    /// Its causes, without the word for it.
+    pub(crate) fn causes(&self) -> String {
+        format!("{:#}", self.error)
     }
 }
 
@@ -100,8 +119,8 @@ impl From<deferinit_kernel::Error> for Failure {
             Class::Build => BUILD,
         };
         Self {
-            code,
-            error: error.into(),
+            is_of_source: error.is_of_source(),
+            ..Self::new(code, error)
         }
     }
 }

@@ -53,6 +53,37 @@ pub(crate) fn read(paths: &[PathBuf], taken: &[&str]) -> Result<Vec<ExtraModule>
     Ok(modules)
 }
 
+/// Modules that one build has made, in an order in which each can be loaded, behind those that were read `before`.
+pub(crate) fn read_built(
+    paths: &[PathBuf],
+    mut before: Vec<ExtraModule>,
+    taken: &[&str],
+) -> Result<Vec<ExtraModule>, Failure> {
+    let mut waiting = Vec::new();
+    for path in paths {
+        let depends = std::fs::read(path)
+            .map_err(anyhow::Error::new)
+            .and_then(|content| Ok(ModuleInfo::of(&content)?.depends))
+            .with_context(|| format!("cannot load {}", path.display()))
+            .map_err(Failure::setup)?;
+        waiting.push((path, depends));
+    }
+    while !waiting.is_empty() {
+        let is_ready = |(_, depends): &(&PathBuf, Vec<String>)| {
+            let is_there = |name: &String| before.iter().any(|module| module.info.name == *name);
+            depends.iter().all(is_there)
+        };
+        // If none is, the first one says what it lacks.
+        let place = waiting.iter().position(is_ready).unwrap_or(0);
+        let (path, _) = waiting.remove(place);
+        let module = read_one(path, &before, taken)
+            .with_context(|| format!("cannot load {}", path.display()))
+            .map_err(Failure::usage)?;
+        before.push(module);
+    }
+    Ok(before)
+}
+
 /// Fails if one of them was built for another kernel than the guest runs.
 pub(crate) fn check_release(modules: &[ExtraModule], release: &str) -> Result<(), Failure> {
     match modules.iter().find(|module| module.info.release != release) {
@@ -201,6 +232,21 @@ mod tests {
         for part in ["module b", "Linux 7.3.4,", "7.3.4-debug"] {
             assert!(failure.to_string().contains(part), "{failure}");
         }
+    }
+
+    #[test]
+    fn modules_of_one_build_are_loaded_in_the_order_they_need() {
+        let contents = [modinfo("c", "b,a"), modinfo("b", "a"), modinfo("a", "")];
+        let (_dir, paths) = files(&contents);
+        let modules = read_built(&paths, Vec::new(), &[]).expect("three modules");
+        let names: Vec<&str> = modules.iter().map(ExtraModule::name).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+        let (_dir, paths) = files(&[modinfo("b", "a"), modinfo("a", "b")]);
+        let failure = read_built(&paths, Vec::new(), &[]).expect_err("a cycle");
+        assert!(
+            failure.to_string().contains("depends on the module a"),
+            "{failure}"
+        );
     }
 
     #[test]

@@ -69,6 +69,7 @@ fn dispatch(arguments: Arguments, interrupted: Arc<AtomicBool>) -> Result<u8, Fa
         Command::WhatIf(arguments) => commands::what_if::run(&arguments, interrupted),
         Command::Compare(arguments) => commands::compare::run(&arguments),
         Command::Baseline(command) => commands::baseline::run(&command),
+        Command::Bisect(arguments) => commands::bisect::run(&arguments, interrupted),
         Command::Trace(command) => commands::trace::run(&command, interrupted),
         Command::Doctor(arguments) => commands::doctor::run(&arguments, interrupted),
         Command::Setup => commands::setup::run(interrupted),

@@ -27,7 +27,7 @@ use serde::Serialize;
 
 use crate::args::KernelChoice;
 use crate::exit::Failure;
-use crate::guest_files::AddedFile;
+use crate::guest_files::{AddedFile, AddedFiles};
 use crate::insmod::{self, ExtraModule};
 use crate::output::{INITRAMFS_WITH_SHELL, initramfs_of};
 use crate::project::Project;
@@ -119,6 +119,8 @@ pub(crate) struct Build {
     kernel: BuildInfo,
     /// None if the workload is in the kernel's image.
     module: Option<ModuleInfo>,
+    /// Of the user's folder of modules.
+    module_tree: Option<ModuleInfo>,
     insmod: Vec<ExtraModule>,
     /// Programs and files of the host.
     files: Vec<AddedFile>,
@@ -130,6 +132,8 @@ pub(crate) struct BuildRecord<'a> {
     format_version: u32,
     kernel: &'a BuildInfo,
     module: Option<&'a ModuleInfo>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    module_tree: Option<&'a ModuleInfo>,
     insmod: &'a [ExtraModule],
     files: Vec<&'a AddedFile>,
 }
@@ -140,6 +144,9 @@ pub(crate) struct Contents {
     pub(crate) workload: Option<Load>,
     /// The user's own modules.
     pub(crate) insmod: Vec<ExtraModule>,
+    /// A folder of modules that are built for the kernel; those of them that are called as the workload's are take their
+    /// place.
+    pub(crate) module_tree: Option<PathBuf>,
     /// Programs and files of the host.
     pub(crate) files: Vec<AddedFile>,
     /// The shell of scenarios that have commands.
@@ -154,10 +161,26 @@ impl Contents {
         Self {
             workload: Some(load),
             insmod,
+            module_tree: None,
             files: Vec::new(),
             shell: Vec::new(),
             boot_config: None,
         }
+    }
+
+    /// The same, with a shell if one of the scenarios needs it.
+    pub(crate) fn with_shell_for(
+        mut self,
+        session: &Session,
+        kbuild: &Kbuild,
+        scenarios: &[Scenario],
+    ) -> Result<Self, Failure> {
+        if scenarios.iter().any(Scenario::has_command) {
+            let mut shell = AddedFiles::default();
+            shell.add_shell(session, kbuild)?;
+            self.shell = shell.into_files();
+        }
+        Ok(self)
     }
 }
 
@@ -168,6 +191,7 @@ impl Build {
             format_version: 1,
             kernel: &self.kernel,
             module: self.module.as_ref(),
+            module_tree: self.module_tree.as_ref(),
             insmod: &self.insmod,
             files: self.files.iter().chain(added).collect(),
         }
@@ -323,26 +347,45 @@ pub(crate) fn prepare(
     guest: Contents,
     out: &Path,
 ) -> Result<Prepared, Failure> {
+    let load = guest.workload.unwrap_or(Load::Module);
+    let choice = choice(project, arguments, load);
+    prepare_choice(project, session, kbuild, &choice, guest, out)
+}
+
+/// The same, with a kernel that need not be one of the command line's.
+pub(crate) fn prepare_choice(
+    project: &Project,
+    session: &Session,
+    kbuild: &Kbuild,
+    choice: &Choice,
+    guest: Contents,
+    out: &Path,
+) -> Result<Prepared, Failure> {
     let Contents {
         workload,
         insmod,
+        module_tree,
         files: added,
         shell,
         boot_config,
     } = guest;
     let load = workload.unwrap_or(Load::Module);
-    if load == Load::BuiltIn && arguments.kernel_build.is_some() {
-        return Err(Failure::usage(anyhow!(
-            "a scenario with `load: built-in` needs a kernel with the workload in its image, which a finished build cannot be given: use --kernel-tree, or leave --kernel-build out"
-        )));
+    if load == Load::BuiltIn {
+        refuse_built_in(choice, module_tree.as_deref())?;
     }
-    let kernel = build::provide(session, kbuild, &choice(project, arguments, load))?;
-    insmod::check_release(&insmod, &kernel.info.release)?;
+    let kernel = build::provide(session, kbuild, choice)?;
     let modules = if kernel.info.builtin || workload.is_none() {
         None
     } else {
         Some(build_modules(project, session, kbuild, &kernel)?)
     };
+    let tree = match &module_tree {
+        Some(folder) => Some(module::build_tree(session, &kernel, folder, &kbuild.dir)?),
+        None => None,
+    };
+    let (own, others) = parted(tree.as_ref());
+    let insmod = insmod::read_built(&others, insmod, &MODULES)?;
+    insmod::check_release(&insmod, &kernel.info.release)?;
 
     let read = |path: &Path| {
         fs::read(path)
@@ -364,7 +407,10 @@ pub(crate) fn prepare(
         .iter()
         .zip(modules.iter().flat_map(|modules| &modules.paths))
     {
-        contents.insert((*name).to_owned(), read(path)?);
+        contents.insert(
+            (*name).to_owned(),
+            read(own.get(name).copied().unwrap_or(path))?,
+        );
         paths.push((*name, format!("{name}.ko")));
     }
     for module in &insmod {
@@ -413,6 +459,7 @@ pub(crate) fn prepare(
         build: Build {
             kernel: kernel.info,
             module: modules.map(|modules| modules.info),
+            module_tree: tree.map(|modules| modules.info),
             insmod,
             files: added,
         },
@@ -422,6 +469,44 @@ pub(crate) fn prepare(
         initramfs_with_shell,
         needs,
     })
+}
+
+/// The workload cannot be in the image of every kernel.
+fn refuse_built_in(choice: &Choice, module_tree: Option<&Path>) -> Result<(), Failure> {
+    const NEEDS: &str =
+        "a scenario with `load: built-in` needs a kernel with the workload in its image";
+    let why = match choice {
+        Choice::Build(_) => {
+            "which a finished build cannot be given: use --kernel-tree, or leave --kernel-build out"
+        }
+        Choice::Default(variant) | Choice::Tree(_, variant) if variant.config.is_some() => {
+            "which is not supported with --config"
+        }
+        Choice::Default(_) | Choice::Tree(..) if module_tree.is_some() => {
+            "and --module-tree builds modules to be loaded"
+        }
+        Choice::Default(_) | Choice::Tree(..) => return Ok(()),
+    };
+    Err(Failure::usage(anyhow!("{NEEDS}, {why}")))
+}
+
+/// The modules of a user's folder: those that take the place of the project's, by their names, and the others but the
+/// workload's twin in C, which is no part of a guest.
+fn parted(tree: Option<&Modules>) -> (BTreeMap<&str, &PathBuf>, Vec<PathBuf>) {
+    let mut own = BTreeMap::new();
+    let mut others = Vec::new();
+    for path in tree.iter().flat_map(|modules| &modules.paths) {
+        let name = path
+            .file_stem()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        if MODULES.contains(&name) {
+            own.insert(name, path);
+        } else if !ALL_MODULES.contains(&name) {
+            others.push(path.clone());
+        }
+    }
+    (own, others)
 }
 
 /// Builds the project's modules against a kernel.

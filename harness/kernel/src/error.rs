@@ -247,6 +247,14 @@ impl Error {
             | Self::Other(_) => Class::Setup,
         }
     }
+
+    /// Whether it is the fault of a source or its configuration, so that another state of them may do.
+    pub fn is_of_source(&self) -> bool {
+        match self {
+            Self::TooOld { .. } | Self::OptionsMissing { .. } | Self::NotAKernel { .. } => true,
+            other => other.class() == Class::Build,
+        }
+    }
 }
 
 fn advice(command: Option<&str>) -> String {

@@ -236,6 +236,9 @@ impl Machine {
     /// The largest shift of the exact clock: an instruction then takes 64 ns. QEMU takes more, with which a guest has hardly
     /// done with one tick when the next one comes.
     pub const MAX_SHIFT: u8 = 6;
+
+    /// The most bytes of further kernel parameters: half of `COMMAND_LINE_SIZE` of x86 (`asm/setup.h`, Linux 7.3).
+    pub const MAX_COMMAND_LINE: usize = 1024;
 }
 
 /// Keeps what a file does not say out of plan.json, where the key is younger than the format.

@@ -6,7 +6,7 @@
 //! meet at a different instruction each time. Every line from QEMU is logged.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -90,6 +90,10 @@ impl Monitor {
             .try_clone()
             .context("cannot share the monitor's socket")?;
         let mut reader = BufReader::new(reading);
+        // A signal, such as Ctrl-C, is no answer: the flag that it sets is looked at later.
+        while let Err(error) = reader.fill_buf()
+            && error.kind() == ErrorKind::Interrupted
+        {}
         // The crate panics where there is no greeting.
         let greeting = reader.fill_buf().context("QEMU's monitor did not answer")?;
         ensure!(!greeting.is_empty(), "QEMU closed its monitor at once");

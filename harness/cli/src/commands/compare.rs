@@ -38,7 +38,16 @@ struct Answer<'a> {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Compare) -> Result<u8, Failure> {
-    let (first, second) = (read(&arguments.first)?, read(&arguments.second)?);
+    let compared = compared(&arguments.first, &arguments.second)?;
+    show(&compared, arguments.limit, arguments.format)
+}
+
+/// What two folders of runs differ in, by scenario.
+///
+/// # Errors
+/// One of them cannot be read.
+pub(crate) fn compared(first: &Path, second: &Path) -> Result<Vec<Compared>, Failure> {
+    let (first, second) = (read(first)?, read(second)?);
     let mut compared: Vec<Compared> = first
         .iter()
         .map(|(name, one)| match second.get(name) {
@@ -56,7 +65,7 @@ pub(crate) fn run(arguments: &Compare) -> Result<u8, Failure> {
     ) {
         compared = vec![compare(one, other)];
     }
-    show(&compared, arguments.limit, arguments.format)
+    Ok(compared)
 }
 
 /// The runs that a path means, by their scenarios.
@@ -143,11 +152,7 @@ pub(crate) fn show(
             scenarios: compared,
         })?,
         Format::Text => {
-            let mut text = String::new();
-            for one in compared {
-                push(&mut text, one, limit);
-            }
-            print_bytes(text.as_bytes())?;
+            print_bytes(text(compared, limit).as_bytes())?;
         }
     }
     Ok(if compared.iter().any(|one| !one.changes.is_empty()) {
@@ -157,6 +162,15 @@ pub(crate) fn show(
     } else {
         PASSED
     })
+}
+
+/// What came out, for people.
+pub(crate) fn text(compared: &[Compared], limit: Option<usize>) -> String {
+    let mut text = String::new();
+    for one in compared {
+        push(&mut text, one, limit);
+    }
+    text
 }
 
 /// So much of a hash, or of an option, says which one it is.

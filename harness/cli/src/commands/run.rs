@@ -78,10 +78,9 @@ pub(crate) fn run(arguments: &Run, interrupted: Arc<AtomicBool>) -> Result<u8, F
         if scenarios.iter().any(|scenario| scenario.load == load) {
             let insmod = insmod::read(&arguments.insmod, &prepare::MODULES)?;
             let mut contents = Contents::of_scenarios(load, insmod);
-            if load == Load::Module && scenarios.iter().any(Scenario::has_command) {
-                let mut shell = AddedFiles::default();
-                shell.add_shell(&session, &kbuild)?;
-                contents.shell = shell.into_files();
+            contents.module_tree.clone_from(&arguments.module_tree);
+            if load == Load::Module {
+                contents = contents.with_shell_for(&session, &kbuild, &scenarios)?;
             }
             let kernel = prepare::prepare(&project, &session, &kbuild, choice, contents, folder)?;
             prepared.push((load, kernel));

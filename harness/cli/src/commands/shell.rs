@@ -53,6 +53,7 @@ pub(crate) fn run(arguments: &Shell, interrupted: Arc<AtomicBool>) -> Result<u8,
     let contents = Contents {
         workload: Some(Load::Module),
         insmod: Vec::new(),
+        module_tree: None,
         files: files.into_files(),
         shell: Vec::new(),
         boot_config: None,

@@ -5,6 +5,7 @@
 //! What needs a kernel uses the one in the cache; `make test` builds it first.
 
 mod analysis;
+mod bisect;
 mod builtin;
 mod bundles;
 mod command;

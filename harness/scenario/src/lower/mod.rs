@@ -44,8 +44,8 @@ const MAX_EXPECTATIONS: usize = 256;
 /// The most entries of any other list.
 const MAX_ENTRIES: usize = 64;
 
-/// The most bytes all of `command-line` may have: half of `COMMAND_LINE_SIZE` of x86 (`asm/setup.h`, Linux 7.3).
-const MAX_COMMAND_LINE: usize = 1024;
+/// The most bytes all of `command-line` may have.
+const MAX_COMMAND_LINE: usize = Machine::MAX_COMMAND_LINE;
 
 /// What each parameter of a workload in the kernel's image begins with.
 const BUILT_IN_PREFIX: &str = "test_deferred.";

@@ -98,6 +98,7 @@ pub(super) fn run_with(
     let contents = Contents {
         workload: None,
         insmod,
+        module_tree: None,
         files: files.into_files(),
         shell: Vec::new(),
         boot_config,
