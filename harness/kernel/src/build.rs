@@ -301,7 +301,10 @@ fn build_modular(inputs: Inputs<'_>, wish: Wish<'_>) -> Result<Kernel, Error> {
     };
     let config = match wish {
         Wish::Fragments(fragments) => work.configure(fragments)?,
-        Wish::Own(own) => work.configure_own(own)?,
+        Wish::Own(own) => {
+            work.begin_with_default()?;
+            work.configure_own(own)?
+        }
     };
     let title = format!("building Linux {}", source.kernel());
     let (steps, seconds) = work.make(&title, expected_steps(session, kbuild), &[])?;
@@ -536,6 +539,25 @@ impl Work<'_> {
             fragments.wanted().len()
         ));
         Ok(config)
+    }
+
+    /// Copies the default kernel's build of the same source, if it is done and nothing is here yet: make then compiles
+    /// only what another configuration makes otherwise.
+    fn begin_with_default(&self) -> Result<(), Error> {
+        let Inputs {
+            session,
+            kbuild,
+            source,
+            toolchain,
+        } = self.inputs;
+        if self.dir.join(".config").is_file() {
+            return Ok(());
+        }
+        let key = key_of(source, &kbuild.fragments.canonical(), toolchain);
+        match done(&session.cache.builds().join(key), source) {
+            Some(base) => builtin::copy_build(self, &base),
+            None => Ok(()),
+        }
     }
 
     /// The user's `.config`, completed by kconfig and verified.

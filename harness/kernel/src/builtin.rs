@@ -135,7 +135,7 @@ fn compile(work: &Work<'_>, base: &Kernel, module_dir: &Path) -> Result<Vec<OsSt
 }
 
 /// Copies the other build, so that make finds all but the link done. Another run cannot change it meanwhile.
-fn copy_build(work: &Work<'_>, base: &Kernel) -> Result<(), Error> {
+pub(crate) fn copy_build(work: &Work<'_>, base: &Kernel) -> Result<(), Error> {
     let session = work.inputs.session;
     let lock_file = format!("{}.lock", base.info.key);
     let lock_file = session.cache.builds().join(lock_file);
