@@ -42,6 +42,9 @@ pub struct Change {
     pub first: Option<u64>,
     /// In the second.
     pub second: Option<u64>,
+    /// By how much the number moves without the change that is asked for, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floor: Option<u64>,
 }
 
 impl Change {
@@ -50,6 +53,13 @@ impl Change {
     pub fn difference(&self) -> i128 {
         let number = |side: Option<u64>| i128::from(side.unwrap_or(0));
         number(self.second) - number(self.first)
+    }
+
+    /// Whether the number moves as much without the change.
+    #[must_use]
+    pub fn is_within_floor(&self) -> bool {
+        self.floor
+            .is_some_and(|floor| self.difference().unsigned_abs() <= u128::from(floor))
     }
 
     /// Whether it is a number of something, rather than a time.
@@ -94,16 +104,26 @@ impl Profile {
                 part: part.to_owned(),
                 first: self.number(what, part),
                 second: second.number(what, part),
+                floor: None,
             })
             .filter(|change| change.first != change.second)
             .collect();
-        changes.sort_by(|one, other| {
-            let size = |change: &Change| {
-                let size = change.difference().unsigned_abs();
-                (change.is_count(), std::cmp::Reverse(size))
-            };
-            size(one).cmp(&size(other))
-        });
+        sort(&mut changes);
+        changes
+    }
+
+    /// The same, with the noise floor of each: by how much the number moves from this run to any of `rebuilds`, whose
+    /// kernels differ in something that should not matter. Differences that are within it come last.
+    #[must_use]
+    pub fn changes_above(&self, second: &Self, rebuilds: &[&Self]) -> Vec<Change> {
+        let mut changes = self.changes(second);
+        for change in &mut changes {
+            let number = |profile: &Self| profile.number(&change.what, &change.part).unwrap_or(0);
+            let own = number(self);
+            let moves = rebuilds.iter().map(|rebuild| number(rebuild).abs_diff(own));
+            change.floor = moves.max();
+        }
+        sort(&mut changes);
         changes
     }
 
@@ -120,11 +140,32 @@ impl Profile {
     }
 }
 
-/// A line for each change, at most `limit`.
+/// What is above its noise floor before what is not, times before counts, the largest difference first.
+fn sort(changes: &mut [Change]) {
+    changes.sort_by_key(|change| {
+        let size = change.difference().unsigned_abs();
+        let last = (change.is_within_floor(), change.is_count());
+        (last, std::cmp::Reverse(size))
+    });
+}
+
+/// A line for each change, at most `limit`, below a line that says what its columns are.
 #[must_use]
 pub fn table(changes: &[Change], limit: Option<usize>) -> String {
     let mut out = String::new();
     let shown = limit.unwrap_or(changes.len());
+    let has_floor = changes.iter().any(|change| change.floor.is_some());
+    let floor_head = if has_floor {
+        format!("  {:>12}", "floor")
+    } else {
+        String::new()
+    };
+    // Into memory, where nothing fails.
+    let _ = writeln!(
+        out,
+        "  {:>13}  {:>12}  {:>12}{floor_head}",
+        "change", "first", "second"
+    );
     for change in changes.iter().take(shown) {
         let show = |number: u64| {
             if change.is_count() {
@@ -137,10 +178,19 @@ pub fn table(changes: &[Change], limit: Option<usize>) -> String {
         let difference = change.difference();
         let sign = if difference < 0 { "-" } else { "+" };
         let size = u64::try_from(difference.unsigned_abs()).unwrap_or(u64::MAX);
-        // Into memory, where nothing fails.
+        let floor = if has_floor {
+            format!("  {:>12}", side(change.floor))
+        } else {
+            String::new()
+        };
+        let within = if change.is_within_floor() {
+            " (within the floor)"
+        } else {
+            ""
+        };
         let _ = writeln!(
             out,
-            "  {:>13}  {:>12}  {:>12}  {}: {}",
+            "  {:>13}  {:>12}  {:>12}{floor}  {}: {}{within}",
             format!("{sign}{}", show(size)),
             side(change.first),
             side(change.second),
@@ -232,5 +282,45 @@ mod tests {
         assert!(table(&changes, None).contains("-3.000 ms"));
         assert_eq!(first.changes(&first), []);
         assert_eq!((first.len(), second.is_empty()), (4, false));
+    }
+
+    #[test]
+    fn what_moves_as_much_in_a_rebuild_is_marked_and_comes_last() {
+        let first = profile(&[("item a", "wheel", 5_000), ("item a", "run", 100)]);
+        let second = profile(&[("item a", "wheel", 1_000), ("item a", "run", 300)]);
+        let rebuilds = [
+            profile(&[("item a", "wheel", 9_000), ("item a", "run", 101)]),
+            profile(&[("item a", "wheel", 5_001), ("item a", "run", 110)]),
+        ];
+        let found = |rebuilds: &[&Profile]| -> Vec<_> {
+            let changes = first.changes_above(&second, rebuilds);
+            let seen =
+                |change: &Change| (change.part.clone(), change.floor, change.is_within_floor());
+            changes.iter().map(seen).collect()
+        };
+        let [one, other] = &rebuilds;
+        assert_eq!(
+            found(&[one, other]),
+            [
+                ("run".to_owned(), Some(10), false),
+                ("wheel".to_owned(), Some(4_000), true)
+            ]
+        );
+        // One that moved it by 1 ns says nothing against a difference of 4000.
+        let with_other: Vec<_> = found(&[other]);
+        assert_eq!(
+            with_other.first(),
+            Some(&("wheel".to_owned(), Some(1), false))
+        );
+        let without: Vec<_> = found(&[]);
+        assert!(
+            without
+                .iter()
+                .all(|(_, floor, within)| floor.is_none() && !within)
+        );
+        let text = table(&first.changes_above(&second, &[one]), None);
+        let last = text.lines().last().expect("a line");
+        assert!(last.ends_with("item a: wheel (within the floor)"), "{text}");
+        assert!(text.starts_with("         change"), "{text}");
     }
 }

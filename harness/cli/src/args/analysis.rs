@@ -188,6 +188,11 @@ pub(crate) struct Compare {
     #[arg(value_name = "B")]
     pub(crate) second: PathBuf,
 
+    /// A run as A, on a build with an unrelated change: what moves as much between the two is marked. Give it again for
+    /// more, of which each number has the one that moves it most
+    #[arg(long, value_name = "RUN")]
+    pub(crate) floor: Vec<PathBuf>,
+
     /// At most so many differences for each scenario
     #[arg(short = 'n', long, value_name = "N")]
     pub(crate) limit: Option<usize>,

@@ -122,6 +122,7 @@ fn held_against(run: &MeasuredRun, reference: Option<&Reference>) -> Result<Comp
             unresolved: None,
             differs,
             measures: reference.measures.len().max(run.profile.len()),
+            moving: None,
             changes: reference.measures.changes(&run.profile),
         },
     })

@@ -2,12 +2,12 @@
 
 //! `deferinit compare`: two runs of the same scenarios, number by number.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use deferinit_analysis::compare::{Change, table};
+use deferinit_analysis::compare::{Change, Profile, table};
 use serde::Serialize;
 
 use crate::args::Format;
@@ -28,6 +28,9 @@ pub(crate) struct Compared {
     pub(crate) differs: Vec<(String, String, String)>,
     /// How many numbers were compared.
     pub(crate) measures: usize,
+    /// How many of them move in a rebuild, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) moving: Option<usize>,
     pub(crate) changes: Vec<Change>,
 }
 
@@ -38,32 +41,51 @@ struct Answer<'a> {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Compare) -> Result<u8, Failure> {
-    let compared = compared(&arguments.first, &arguments.second)?;
+    let floors: Vec<&Path> = arguments.floor.iter().map(PathBuf::as_path).collect();
+    let compared = compared(&arguments.first, &arguments.second, &floors)?;
     show(&compared, arguments.limit, arguments.format)
 }
 
-/// What two folders of runs differ in, by scenario.
+/// What two folders of runs differ in, by scenario; beside how much the numbers of the first move in rebuilds.
 ///
 /// # Errors
 /// One of them cannot be read.
-pub(crate) fn compared(first: &Path, second: &Path) -> Result<Vec<Compared>, Failure> {
+pub(crate) fn compared(
+    first: &Path,
+    second: &Path,
+    floors: &[&Path],
+) -> Result<Vec<Compared>, Failure> {
     let (first, second) = (read(first)?, read(second)?);
-    let mut compared: Vec<Compared> = first
+    let floors: Vec<_> = floors
         .iter()
-        .map(|(name, one)| match second.get(name) {
-            Some(other) => compare(one, other),
+        .map(|path| read(path))
+        .collect::<Result<_, _>>()?;
+    let floors_of = |name: &String| -> Result<Vec<&MeasuredRun>, Failure> {
+        let found = floors.iter().map(|floor| match floor.get(name) {
+            // Like two runs of one scenario each.
+            None if first.len() == 1 && floor.len() == 1 => floor.values().next(),
+            found => found,
+        });
+        found
+            .collect::<Option<_>>()
+            .ok_or_else(|| Failure::usage(anyhow!("a --floor has no run of {name}")))
+    };
+    let mut compared = Vec::new();
+    for (name, one) in &first {
+        compared.push(match second.get(name) {
+            Some(other) => compare(one, other, &floors_of(name)?),
             None => Compared::unresolved(name, "it is in the first folder only"),
-        })
-        .collect();
+        });
+    }
     let alone = second.keys().filter(|name| !first.contains_key(*name));
     compared
         .extend(alone.map(|name| Compared::unresolved(name, "it is in the second folder only")));
     // Two runs of one scenario each are meant for each other, whatever they are called.
-    if let ([(_, one)], [(_, other)]) = (
+    if let ([(name, one)], [(_, other)]) = (
         first.iter().collect::<Vec<_>>().as_slice(),
         second.iter().collect::<Vec<_>>().as_slice(),
     ) {
-        compared = vec![compare(one, other)];
+        compared = vec![compare(one, other, &floors_of(name)?)];
     }
     Ok(compared)
 }
@@ -88,6 +110,15 @@ pub(crate) fn read(path: &Path) -> Result<BTreeMap<String, MeasuredRun>, Failure
 }
 
 impl Compared {
+    /// How many numbers differ by more than in a rebuild.
+    fn above_floor(&self) -> usize {
+        let above = self
+            .changes
+            .iter()
+            .filter(|change| !change.is_within_floor());
+        above.count()
+    }
+
     /// Nothing was compared.
     pub(crate) fn unresolved(scenario: &str, why: &str) -> Self {
         Self {
@@ -95,28 +126,40 @@ impl Compared {
             unresolved: Some(why.to_owned()),
             differs: Vec::new(),
             measures: 0,
+            moving: None,
             changes: Vec::new(),
         }
     }
 }
 
-fn compare(one: &MeasuredRun, other: &MeasuredRun) -> Compared {
+fn compare(one: &MeasuredRun, other: &MeasuredRun, floors: &[&MeasuredRun]) -> Compared {
     let mut differs = one.key.differences(&other.key);
     if one.image != other.image {
         differs.push(("image".to_owned(), one.image.clone(), other.image.clone()));
     }
-    if let Some(why) = unlike(one, other) {
+    let unlike_floor = || {
+        let why = floors.iter().find_map(|floor| unlike(one, floor))?;
+        Some(format!("the second is a --floor: {why}"))
+    };
+    if let Some(why) = unlike(one, other).or_else(unlike_floor) {
         return Compared {
             differs,
             ..Compared::unresolved(&one.name, &why)
         };
     }
+    let rebuilds: Vec<&Profile> = floors.iter().map(|floor| &floor.profile).collect();
+    let moving: BTreeSet<(String, String)> = rebuilds
+        .iter()
+        .flat_map(|rebuild| one.profile.changes(rebuild))
+        .map(|change| (change.what, change.part))
+        .collect();
     Compared {
         scenario: one.name.clone(),
         unresolved: None,
         differs,
         measures: one.profile.len().max(other.profile.len()),
-        changes: one.profile.changes(&other.profile),
+        moving: (!floors.is_empty()).then_some(moving.len()),
+        changes: one.profile.changes_above(&other.profile, &rebuilds),
     }
 }
 
@@ -155,7 +198,7 @@ pub(crate) fn show(
             print_bytes(text(compared, limit).as_bytes())?;
         }
     }
-    Ok(if compared.iter().any(|one| !one.changes.is_empty()) {
+    Ok(if compared.iter().any(|one| one.above_floor() > 0) {
         FAILED
     } else if compared.iter().any(|one| one.unresolved.is_some()) {
         UNRESOLVED
@@ -214,17 +257,16 @@ fn push(text: &mut String, one: &Compared, limit: Option<usize>) {
         );
         return;
     }
+    let floor = one.moving.map_or_else(String::new, |moving| {
+        let above = one.above_floor();
+        format!(", {above} of them by more than in a rebuild, in which {moving} do")
+    });
     let _ = writeln!(
         text,
-        "{}: {} of {} numbers differ",
+        "{}: {} of {} numbers differ{floor}",
         one.scenario,
         one.changes.len(),
         one.measures
-    );
-    let _ = writeln!(
-        text,
-        "  {:>13}  {:>12}  {:>12}",
-        "change", "first", "second"
     );
     text.push_str(&table(&one.changes, limit));
 }

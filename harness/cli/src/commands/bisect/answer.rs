@@ -79,7 +79,7 @@ impl Answer {
         let folder = |step: Option<usize>| Some(bench.steps().get(step?)?.folder.clone());
         let (last_good, first_bad) = (folder(found.last_good), folder(found.first_bad));
         let (compared, not_compared) = match (&last_good, &first_bad) {
-            (Some(good), Some(bad)) => match compare::compared(good, bad) {
+            (Some(good), Some(bad)) => match compare::compared(good, bad, &[]) {
                 Ok(compared) => (compared, None),
                 Err(failure) => (Vec::new(), Some(failure.causes())),
             },

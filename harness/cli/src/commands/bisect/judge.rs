@@ -310,7 +310,7 @@ impl<'a> Bench<'a> {
             let step = self.last(mark).and_then(|step| self.steps.get(step));
             step.map(|step| step.folder.clone()).unwrap_or_default()
         });
-        let compared = compare::compared(&good, &bad).unwrap_or_default();
+        let compared = compare::compared(&good, &bad, &[]).unwrap_or_default();
         let changes: Vec<String> = compared
             .iter()
             .flat_map(|compared| &compared.changes)
