@@ -127,7 +127,11 @@ impl Profile {
         changes
     }
 
-    fn number(&self, what: &str, part: &str) -> Option<u64> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.each().map(|(what, part, _)| (what, part))
+    }
+
+    pub(crate) fn number(&self, what: &str, part: &str) -> Option<u64> {
         self.measures.get(what)?.get(part).copied()
     }
 

@@ -35,7 +35,9 @@ pub mod graph;
 pub mod job;
 pub mod model;
 mod oracle;
+pub mod repeated;
 mod segment;
+pub mod statistics;
 mod ticks;
 mod wheel;
 

@@ -3,11 +3,13 @@
 //! A run as numbers, with what they hold for: its kernel, configuration, toolchain, machine and clock.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::Path;
+use std::time::SystemTime;
 
 use anyhow::anyhow;
 use deferinit_analysis::compare::Profile;
-use deferinit_scenario::Scenario;
+use deferinit_scenario::{Clock, Scenario};
 use deferinit_timeline::Timeline;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -37,12 +39,17 @@ pub(crate) struct MeasuredRun {
     /// Why its numbers cannot be relied on, if so.
     pub(crate) doubt: Option<String>,
     pub(crate) profile: Profile,
+    /// When its results were written, where the file system says so.
+    pub(crate) made_at: Option<SystemTime>,
 }
 
 /// QEMU's options that make the machine.
 const MACHINE: [&str; 7] = [
     "-machine", "-m", "-cpu", "-smp", "-accel", "-icount", "-rtc",
 ];
+
+/// What the host's clock is measured as for each run on it.
+const MEASURED: &str = "tsc_early_khz=";
 
 impl MeasuredRun {
     /// Reads a run's folder.
@@ -72,8 +79,12 @@ impl MeasuredRun {
             Some(phase) => format!("{}/{phase}", scenario.name),
             None => scenario.name.clone(),
         };
+        let made_at = fs::metadata(&trace.path)
+            .and_then(|file| file.modified())
+            .ok();
         Ok(Self {
             name,
+            made_at,
             key: key(&run, scenario),
             image: kernel("image_sha256"),
             workload: workload(scenario)?,
@@ -120,6 +131,12 @@ fn key(run: &RunFolder, scenario: &Scenario) -> Key {
             .map(|(name, value)| format!("{name} {value}"))
     };
     let machine: Vec<String> = MACHINE.iter().filter_map(|name| option(name)).collect();
+    let mut command_line = option("-append").unwrap_or_default();
+    if scenario.clock == Clock::Wall {
+        let words = command_line.split(' ');
+        let kept: Vec<&str> = words.filter(|word| !word.starts_with(MEASURED)).collect();
+        command_line = kept.join(" ");
+    }
     let parts = [
         ("kernel", kernel("release")),
         ("config", kernel("config_sha256")),
@@ -132,7 +149,7 @@ fn key(run: &RunFolder, scenario: &Scenario) -> Key {
             text(build, &["kernel", "compilers", "rustc_version"]),
         ),
         ("machine", machine.join(" ")),
-        ("command line", option("-append").unwrap_or_default()),
+        ("command line", command_line),
         ("clock", clock_word(scenario.clock).to_owned()),
     ];
     Key(parts

@@ -6,3 +6,4 @@ mod cost;
 mod explain;
 mod graph;
 mod made;
+mod repeated;

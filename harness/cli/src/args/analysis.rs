@@ -176,8 +176,9 @@ pub(crate) struct WhatIf {
 /// Compare two runs of one scenario: of two kernels, configurations or machines
 ///
 /// On the exact clock every difference is real, and all of them are listed, by item, segment and function, the largest
-/// first. Exit code 0 if there is none, 100 if there are some, 102 if the two cannot be compared: another workload or
-/// trace, the wall clock, or lost records.
+/// first. On the wall clock A and B are folders of many runs each, and what differs by more than chance is listed, at a
+/// level of 5 % over all numbers. Exit code 0 if there is none, 100 if there are some, 102 if the two cannot be compared:
+/// another workload or trace, single runs on the wall clock, or lost records.
 #[derive(Debug, Args)]
 pub(crate) struct Compare {
     /// The folder of a run, or of an invocation with several

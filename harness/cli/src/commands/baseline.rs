@@ -123,6 +123,7 @@ fn held_against(run: &MeasuredRun, reference: Option<&Reference>) -> Result<Comp
             differs,
             measures: reference.measures.len().max(run.profile.len()),
             moving: None,
+            repeated: None,
             changes: reference.measures.changes(&run.profile),
         },
     })

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! `deferinit compare`: two runs of the same scenarios, number by number.
+//! `deferinit compare`: two runs of the same scenarios, number by number; or repeated runs, on the wall clock.
+
+mod repeated;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -9,6 +11,8 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use deferinit_analysis::compare::{Change, Profile, table};
 use serde::Serialize;
+
+use self::repeated::Repeated;
 
 use crate::args::Format;
 use crate::args::analysis::Compare;
@@ -32,6 +36,9 @@ pub(crate) struct Compared {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) moving: Option<usize>,
     pub(crate) changes: Vec<Change>,
+    /// What repeated runs come to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) repeated: Option<Repeated>,
 }
 
 #[derive(Serialize)]
@@ -55,7 +62,7 @@ pub(crate) fn compared(
     second: &Path,
     floors: &[&Path],
 ) -> Result<Vec<Compared>, Failure> {
-    let (first, second) = (read(first)?, read(second)?);
+    let (first, second) = (groups(first)?, groups(second)?);
     let floors: Vec<_> = floors
         .iter()
         .map(|path| read(path))
@@ -70,10 +77,17 @@ pub(crate) fn compared(
             .collect::<Option<_>>()
             .ok_or_else(|| Failure::usage(anyhow!("a --floor has no run of {name}")))
     };
+    let pair = |name: &String, one: &[MeasuredRun], other: &[MeasuredRun]| match (one, other) {
+        ([one], [other]) => Ok(compare(one, other, &floors_of(name)?)),
+        _ if floors.is_empty() => Ok(repeated::compare(one, other)),
+        _ => Err(Failure::usage(anyhow!(
+            "--floor is for single runs on the exact clock; repeated runs have their own noise"
+        ))),
+    };
     let mut compared = Vec::new();
     for (name, one) in &first {
         compared.push(match second.get(name) {
-            Some(other) => compare(one, other, &floors_of(name)?),
+            Some(other) => pair(name, one, other)?,
             None => Compared::unresolved(name, "it is in the first folder only"),
         });
     }
@@ -85,8 +99,9 @@ pub(crate) fn compared(
         first.iter().collect::<Vec<_>>().as_slice(),
         second.iter().collect::<Vec<_>>().as_slice(),
     ) {
-        compared = vec![compare(one, other, &floors_of(name)?)];
+        compared = vec![pair(name, one, other)?];
     }
+    repeated::conclude(&mut compared);
     Ok(compared)
 }
 
@@ -96,27 +111,47 @@ pub(crate) fn compared(
 /// There is none, two are of one scenario, or one cannot be read.
 pub(crate) fn read(path: &Path) -> Result<BTreeMap<String, MeasuredRun>, Failure> {
     let mut found = BTreeMap::new();
+    for (name, runs) in groups(path)? {
+        let mut runs = runs.into_iter();
+        let (Some(run), None) = (runs.next(), runs.next()) else {
+            return Err(several(path, &name));
+        };
+        found.insert(name, run);
+    }
+    Ok(found)
+}
+
+/// The same, where a scenario on the wall clock may have several.
+fn groups(path: &Path) -> Result<BTreeMap<String, Vec<MeasuredRun>>, Failure> {
+    let mut found: BTreeMap<String, Vec<MeasuredRun>> = BTreeMap::new();
     for folder in runs(path)? {
         let run = MeasuredRun::read(&folder)?;
-        let name = run.name.clone();
-        if found.insert(name.clone(), run).is_some() {
-            return Err(Failure::usage(anyhow!(
-                "{} holds several runs of {name}; name one of them",
-                path.display()
-            )));
+        found.entry(run.name.clone()).or_default().push(run);
+    }
+    for (name, runs) in &found {
+        if runs.len() > 1 && runs.iter().any(|run| run.is_exact) {
+            return Err(several(path, name));
         }
     }
     Ok(found)
 }
 
+fn several(path: &Path, name: &str) -> Failure {
+    Failure::usage(anyhow!(
+        "{} holds several runs of {name}; name one of them",
+        path.display()
+    ))
+}
+
 impl Compared {
     /// How many numbers differ by more than in a rebuild.
     fn above_floor(&self) -> usize {
+        let repeated = self.repeated.as_ref().map_or(0, Repeated::different);
         let above = self
             .changes
             .iter()
             .filter(|change| !change.is_within_floor());
-        above.count()
+        above.count().saturating_add(repeated)
     }
 
     /// Nothing was compared.
@@ -128,15 +163,13 @@ impl Compared {
             measures: 0,
             moving: None,
             changes: Vec::new(),
+            repeated: None,
         }
     }
 }
 
 fn compare(one: &MeasuredRun, other: &MeasuredRun, floors: &[&MeasuredRun]) -> Compared {
-    let mut differs = one.key.differences(&other.key);
-    if one.image != other.image {
-        differs.push(("image".to_owned(), one.image.clone(), other.image.clone()));
-    }
+    let differs = differences(one, other);
     let unlike_floor = || {
         let why = floors.iter().find_map(|floor| unlike(one, floor))?;
         Some(format!("the second is a --floor: {why}"))
@@ -160,7 +193,17 @@ fn compare(one: &MeasuredRun, other: &MeasuredRun, floors: &[&MeasuredRun]) -> C
         measures: one.profile.len().max(other.profile.len()),
         moving: (!floors.is_empty()).then_some(moving.len()),
         changes: one.profile.changes_above(&other.profile, &rebuilds),
+        repeated: None,
     }
+}
+
+/// In what two runs differ that is no number of them.
+fn differences(one: &MeasuredRun, other: &MeasuredRun) -> Vec<(String, String, String)> {
+    let mut differs = one.key.differences(&other.key);
+    if one.image != other.image {
+        differs.push(("image".to_owned(), one.image.clone(), other.image.clone()));
+    }
+    differs
 }
 
 /// Why two runs are unlike things, or not to be relied on.
@@ -171,7 +214,7 @@ fn unlike(one: &MeasuredRun, other: &MeasuredRun) -> Option<String> {
     for (run, word) in [(one, "first"), (other, "second")] {
         if !run.is_exact {
             return Some(format!(
-                "the {word} ran on the wall clock, where one run is no measure; --clock exact makes it one"
+                "the {word} ran on the wall clock, where one run is no measure; --clock exact makes it one, or --repeat 30 of both"
             ));
         }
         if let Some(doubt) = &run.doubt {
@@ -248,6 +291,9 @@ fn push(text: &mut String, one: &Compared, limit: Option<usize>) {
     if let Some(why) = &one.unresolved {
         let _ = writeln!(text, "{}: unresolved: {why}", one.scenario);
         return;
+    }
+    if let Some(repeated) = &one.repeated {
+        return repeated::push(text, one, repeated, limit);
     }
     if one.changes.is_empty() {
         let _ = writeln!(

@@ -111,6 +111,19 @@ fn run_is_explained_predicted_and_compared() {
     let checked = output(&["baseline", "check", base, run_folder]);
     assert_eq!(code(&checked), 0, "{}", text(&checked));
 
+    // What a rebuild moves as much is marked, and is no difference; the same run is a rebuild in which nothing moves.
+    let floor = output(&["compare", run_folder, run_folder, "--floor", run_folder]);
+    assert_eq!(code(&floor), 0, "{}", text(&floor));
+    let unlike = [
+        "compare",
+        run_folder,
+        run_folder,
+        "--floor",
+        argument(&variant),
+    ];
+    let unlike = output(&unlike);
+    assert_eq!(code(&unlike), 102, "{}", text(&unlike));
+    assert!(text(&unlike).contains("--floor"), "{}", text(&unlike));
     // The variant is another workload: not compared.
     let unlike = output(&["compare", run_folder, argument(&variant)]);
     assert_eq!(code(&unlike), 102, "{}", text(&unlike));
@@ -169,6 +182,62 @@ fn mistakes(run: &str) {
             text(&output)
         );
     }
+}
+
+#[test]
+fn repeated_runs_on_the_wall_clock_are_compared_by_a_test() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("three.yaml");
+    fs::write(&file, SCENARIO).expect("a scenario");
+    let out = folder.path().join("out");
+    let fixed = ["--clock", "wall", "--repeat", "8", "--out", argument(&out)];
+    let ran = output(&[&["run", argument(&file)][..], &fixed].concat());
+    // Whatever the verdicts on a busy host: the runs are whole.
+    assert!(
+        out.join("three/8/trace/trace.dat").is_file(),
+        "{}",
+        text(&ran)
+    );
+
+    // The same runs on both sides: no test can tell them apart.
+    let same = json(
+        &[
+            "compare",
+            argument(&out),
+            argument(&out),
+            "--format",
+            "json",
+        ],
+        0,
+    );
+    let repeated = &same["scenarios"][0]["repeated"];
+    assert_eq!(repeated["runs"], serde_json::json!([8, 8]), "{same}");
+    let numbers = repeated["numbers"].as_array().expect("numbers");
+    assert!(!numbers.is_empty(), "{same}");
+    assert!(
+        numbers.iter().all(|number| number["adjusted"] == 1.0),
+        "{same}"
+    );
+    let said = output(&["compare", argument(&out), argument(&out)]);
+    assert!(
+        text(&said).contains("no difference between 8 and 8 runs"),
+        "{}",
+        text(&said)
+    );
+
+    let few = out.join("three/1");
+    let few = output(&["compare", argument(&out), argument(&few)]);
+    assert_eq!(code(&few), 102, "{}", text(&few));
+    assert!(text(&few).contains("at least"), "{}", text(&few));
+    let floor = [
+        "compare",
+        argument(&out),
+        argument(&out),
+        "--floor",
+        argument(&out),
+    ];
+    let floor = output(&floor);
+    assert_eq!(code(&floor), 2, "{}", text(&floor));
 }
 
 /// A trace alone can be explained, and nothing else.
