@@ -7,6 +7,7 @@
 //! `workqueue_execute_end`, in a guest whose clock counts instructions: so it is a number of instructions, the same in
 //! every run. The peer is the same item in C (`module/twin.c`), in the same guest and the same trace.
 
+mod boots;
 mod readers;
 
 use std::{fmt::Write as _, fs, path::Path, process::Command};
@@ -69,7 +70,9 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         "an item in Rust costs {ratio:.2} times that in C, and {LIMIT} is the limit"
     );
     println!();
-    readers::run(root)
+    let boots = boots::run(root);
+    println!();
+    readers::run(root).and(boots)
 }
 
 fn deferinit(root: &Path, arguments: &[&str]) -> Result<String> {
