@@ -591,6 +591,25 @@ pub(crate) fn machines(
     Ok(machines)
 }
 
+/// The machine of one scenario.
+///
+/// # Errors
+/// As [`machines`], and if it is not supported.
+pub(crate) fn machine_of(
+    project: &Project,
+    scenario: &Scenario,
+) -> Result<Arc<ReadyMachine>, Failure> {
+    match machines(project, std::slice::from_ref(scenario))?.pop() {
+        Some(NamedMachine::Ready(machine)) => Ok(machine),
+        Some(NamedMachine::Unsupported(machine)) => Err(Failure::usage(anyhow!(
+            "{}: {}",
+            machine.name,
+            machine.unsupported
+        ))),
+        None => Err(Failure::setup(anyhow!("there is no machine"))),
+    }
+}
+
 /// A machine by its name, with its QEMU, for runs on this clock.
 pub(crate) fn machine(
     project: &Project,

@@ -323,20 +323,22 @@ fn command_line(of: &Arguments<'_>) -> String {
 
 /// A command line as a shell reads it, one argument with its value a line.
 pub(crate) fn shell_text(program: &str, arguments: &[String]) -> String {
-    let mut text = quote(program);
+    let mut text = shell_word(program);
     for argument in arguments {
         text.push_str(if argument.starts_with('-') {
             " \\\n  "
         } else {
             " "
         });
-        text.push_str(&quote(argument));
+        text.push_str(&shell_word(argument));
     }
     text.push('\n');
     text
 }
 
-fn quote(word: &str) -> String {
+/// A word as a shell reads it.
+#[must_use]
+pub fn shell_word(word: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./,:=+@%".contains(&byte);
     if !word.is_empty() && word.bytes().all(is_plain) {
         word.to_owned()
@@ -451,8 +453,8 @@ mod tests {
 
     #[test]
     fn words_are_quoted_for_a_shell() {
-        assert_eq!(quote("tcg,thread=single"), "tcg,thread=single");
-        assert_eq!(quote("a b$c'd"), r"'a b$c'\''d'");
-        assert_eq!(quote(""), "''");
+        assert_eq!(shell_word("tcg,thread=single"), "tcg,thread=single");
+        assert_eq!(shell_word("a b$c'd"), r"'a b$c'\''d'");
+        assert_eq!(shell_word(""), "''");
     }
 }

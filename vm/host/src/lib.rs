@@ -35,6 +35,7 @@ mod tsc;
 mod vm;
 
 pub use accelerator::{Accelerator, Speed, Speeds};
+pub use argv::shell_word;
 pub use initramfs::{GuestFile, add_boot_config, add_files, initramfs};
 pub use intake::{Intake, STREAMED, Sink};
 pub use machine::{ExactClock, Machine, MachineFile, Unsupported, WallClock};

@@ -27,7 +27,7 @@ use crate::args::KernelChoice;
 use crate::args::bisect::Bisect;
 use crate::exit::Failure;
 use crate::output::Output;
-use crate::prepare::{self, NamedMachine};
+use crate::prepare;
 use crate::project::Project;
 use crate::{commands, scenarios};
 
@@ -41,14 +41,7 @@ pub(crate) fn run(arguments: &Bisect, interrupted: Arc<AtomicBool>) -> Result<u8
     let scenario = scenario(&project, arguments)?;
     let subject = Subject::of(arguments, &session)?;
     prepare::require(&session, &kbuild)?;
-    let machine = match prepare::machines(&project, std::slice::from_ref(&scenario))?.pop() {
-        Some(NamedMachine::Ready(machine)) => machine,
-        Some(NamedMachine::Unsupported(machine)) => {
-            let message = anyhow!("{}: {}", machine.name, machine.unsupported);
-            return Err(Failure::usage(message));
-        }
-        None => return Err(Failure::setup(anyhow!("there is no machine"))),
-    };
+    let machine = prepare::machine_of(&project, &scenario)?;
     let added = commands::run::added(std::slice::from_ref(&scenario))?;
     let tree = subject
         .kernel_tree()

@@ -32,7 +32,7 @@ use crate::guest_files::{AddedFile, AddedFiles};
 use crate::insmod;
 use crate::output::Output;
 use crate::pipeline::{self, write_json};
-use crate::prepare::{self, Contents, NamedMachine, Prepared, ReadyMachine};
+use crate::prepare::{self, Contents, Prepared, ReadyMachine};
 use crate::project::Project;
 use crate::repetitions::{Sameness, difference};
 use crate::run_folder::RunFolder;
@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &Explore, interrupted: Arc<AtomicBool>) -> Result<u
     let (session, kbuild) = prepare::session(&project, Arc::clone(&interrupted))?;
     prepare::require(&session, &kbuild)?;
     let insmod = insmod::read(&arguments.insmod, &prepare::MODULES)?;
-    let machine = machine_of(&project, &scenario)?;
+    let machine = prepare::machine_of(&project, &scenario)?;
     let files = added(std::slice::from_ref(&scenario))?;
     let tree = arguments.kernel.kernel_tree.as_deref();
     let output = Output::create(arguments.out.as_deref(), tree)?;
@@ -123,19 +123,6 @@ fn explorable(selected: &Selected, arguments: &Explore) -> Result<Scenario, Fail
         let what = "explore writes a block `vary` behind the file, which needs one without it that is no `{ .. }`";
         Failure::usage(anyhow!(error).context(what))
     })
-}
-
-fn machine_of(project: &Project, scenario: &Scenario) -> Result<Arc<ReadyMachine>, Failure> {
-    let machines = prepare::machines(project, std::slice::from_ref(scenario))?;
-    match machines.into_iter().next() {
-        Some(NamedMachine::Ready(machine)) => Ok(machine),
-        Some(NamedMachine::Unsupported(machine)) => Err(Failure::usage(anyhow!(
-            "{}: {}",
-            machine.name,
-            machine.unsupported
-        ))),
-        None => Err(Failure::setup(anyhow!("there is no machine"))),
-    }
 }
 
 /// What all runs share.
@@ -349,19 +336,19 @@ impl Explorer<'_> {
             })
         })?;
         let own = self.folder_of(seed.seed);
-        let is_same = self.is_same_again(&seed.changes, &own, result)?;
+        let differs = self.differs_again(&seed.changes, &own, result)?;
         let folder = if left.len() == seed.changes.len() {
             own.clone()
         } else {
             self.out.join(format!("seed-{}-shrunk", seed.seed))
         };
-        let (shrunk, is_shrunk_same) = if folder == own {
+        let (shrunk, shrunk_differs) = if folder == own {
             let timeline = RunFolder::read(&own, None)?.timeline;
-            ((result.clone(), timeline), is_same)
+            ((result.clone(), timeline), None)
         } else {
             let ran = self.run(&left, &folder, Repetition { index: 1, of: 2 })?;
-            let is_same = self.is_same_again(&left, &folder, &ran.result)?;
-            ((ran.result, Some(ran.timeline)), is_same)
+            let differs = self.differs_again(&left, &folder, &ran.result)?;
+            ((ran.result, Some(ran.timeline)), differs)
         };
         if self.is_interrupted() {
             return Ok(None);
@@ -372,27 +359,27 @@ impl Explorer<'_> {
             (&left, judgements),
             &shrunk,
             (&own, &folder),
-            is_same && is_shrunk_same,
+            differs.or(shrunk_differs),
         )))
     }
 
-    /// Whether a run with these changes is the same once more, to the last bit. One that is not stays beside the first.
-    fn is_same_again(
+    /// What a run with these changes differs in when it is made once more; none if it is the same, to the last bit. One that
+    /// is not stays beside the first.
+    fn differs_again(
         &self,
         changes: &[Change],
         folder: &Path,
         first: &RunResult,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Option<String>, Failure> {
         let again = PathBuf::from(format!("{}-again", folder.display()));
         let ran = self.run(changes, &again, Repetition { index: 2, of: 2 })?;
-        let is_same = difference(first, &ran.result)
+        let found = difference(first, &ran.result)
             .context("cannot compare a run with its repetition")
-            .map_err(Failure::setup)?
-            .is_none();
-        if is_same {
+            .map_err(Failure::setup)?;
+        if found.is_none() {
             remove(&again)?;
         }
-        Ok(is_same)
+        Ok(found.map(|difference| difference.what))
     }
 
     /// One seed alone, twice.
@@ -400,8 +387,8 @@ impl Explorer<'_> {
         let changes = space.draw(seed);
         let folder = self.folder_of(seed);
         let ran = self.run(&changes, &folder, Repetition { index: 1, of: 2 })?;
-        let is_same = self.is_same_again(&changes, &folder, &ran.result)?;
-        report::of_seed(self, seed, &changes, &ran, is_same)
+        let differs = self.differs_again(&changes, &folder, &ran.result)?;
+        report::of_seed(self, seed, &changes, &ran, differs)
     }
 }
 

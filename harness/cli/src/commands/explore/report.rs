@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use deferinit_check::{Reason, Verdict};
+use deferinit_host::shell_word;
 use deferinit_report::{RunResult, Terminal, exit_code, table};
 use deferinit_timeline::Timeline;
 use serde::Serialize;
@@ -78,6 +79,8 @@ pub(super) struct Finding {
     judgements: u32,
     /// Whether the seed and what it was shrunk to came to the same once more, to the last bit.
     same_again: bool,
+    /// What differed if they did not.
+    differs: Option<String>,
     trace_sha256: Option<String>,
     shrunk_trace_sha256: Option<String>,
     folder: String,
@@ -94,7 +97,7 @@ impl Finding {
         (left, judgements): (&[Change], u32),
         (shrunk, timeline): &(RunResult, Option<Timeline>),
         (folder, shrunk_folder): (&Path, &Path),
-        same_again: bool,
+        differs: Option<String>,
     ) -> Self {
         let first = group.first();
         let changes = first.map_or(&[][..], |seed| seed.changes.as_slice());
@@ -108,19 +111,20 @@ impl Finding {
             changes: Worded::all(changes, None),
             shrunk: Worded::all(left, timeline.as_ref()),
             judgements,
-            same_again,
+            same_again: differs.is_none(),
+            differs,
             trace_sha256: first.and_then(|seed| seed.trace_sha256.clone()),
             shrunk_trace_sha256: shrunk.trace_sha256.clone(),
             folder: folder.display().to_string(),
             shrunk_folder: shrunk_folder.display().to_string(),
             again: format!(
                 "deferinit explore {}{} --seed {seed}",
-                quoted(&explorer.arguments.scenario),
+                shell_word(&explorer.arguments.scenario),
                 choice(explorer.arguments)
             ),
             shrunk_again: format!(
                 "deferinit run {}{}",
-                quoted(&shrunk_folder.join(SCENARIO_FILE).display().to_string()),
+                shell_word(&shrunk_folder.join(SCENARIO_FILE).display().to_string()),
                 kernel(explorer.arguments)
             ),
         }
@@ -303,16 +307,15 @@ impl Finding {
             let _ = writeln!(text, "    {}", change.words);
         }
         let sha256 = self.shrunk_trace_sha256.as_deref().unwrap_or("none");
-        let _ = if self.same_again {
-            writeln!(
+        let _ = match &self.differs {
+            None => writeln!(
                 text,
                 "  run again: the same to the last bit, trace {sha256}"
-            )
-        } else {
-            writeln!(
+            ),
+            Some(what) => writeln!(
                 text,
-                "  run again: NOT the same, which is the harness's fault or QEMU's; the other run is beside it"
-            )
+                "  run again: NOT the same, which is the harness's fault or QEMU's: {what}; the other run is beside it"
+            ),
         };
         let _ = writeln!(text, "  folder  {}", self.shrunk_folder);
         let _ = writeln!(text, "  again   {}", self.shrunk_again);
@@ -367,6 +370,7 @@ struct OneSeed<'a> {
     verdict: &'static str,
     reason: String,
     same_again: bool,
+    differs: Option<&'a str>,
     trace_sha256: Option<&'a str>,
     folder: &'a str,
 }
@@ -377,7 +381,7 @@ pub(super) fn of_seed(
     seed: u64,
     changes: &[Change],
     ran: &Ran,
-    same_again: bool,
+    differs: Option<String>,
 ) -> Result<u8, Failure> {
     let result = &ran.result;
     let one = OneSeed {
@@ -386,7 +390,8 @@ pub(super) fn of_seed(
         changes: Worded::all(changes, Some(&ran.timeline)),
         verdict: result.judgement.verdict.word(),
         reason: result.judgement.verdict.reason(),
-        same_again,
+        same_again: differs.is_none(),
+        differs: differs.as_deref(),
         trace_sha256: result.trace_sha256.as_deref(),
         folder: &result.folder,
     };
@@ -399,16 +404,16 @@ pub(super) fn of_seed(
             for change in &one.changes {
                 let _ = writeln!(text, "  {}", change.words);
             }
-            let _ = match (same_again, one.trace_sha256) {
-                (true, Some(sha256)) => {
+            let _ = match (one.differs, one.trace_sha256) {
+                (None, Some(sha256)) => {
                     write!(text, "run twice: the same to the last bit, trace {sha256}")
                 }
-                (true, None) => {
+                (None, None) => {
                     write!(text, "run twice: the same to the last bit, without a trace")
                 }
-                (false, _) => write!(
+                (Some(what), _) => write!(
                     text,
-                    "run twice: NOT the same, which is the harness's fault or QEMU's; both runs are in {}",
+                    "run twice: NOT the same, which is the harness's fault or QEMU's: {what}; both runs are in {}",
                     explorer.out.display()
                 ),
             };
@@ -416,7 +421,7 @@ pub(super) fn of_seed(
         }
     }
     let code = exit_code(std::slice::from_ref(result));
-    Ok(if same_again || code == FAILED {
+    Ok(if differs.is_none() || code == FAILED {
         code
     } else {
         UNRESOLVED
@@ -431,7 +436,7 @@ fn choice(arguments: &Explore) -> String {
         text.push_str(&format!(" --vary {}", kinds.join(",")));
     }
     for function in &arguments.delay_at {
-        text.push_str(&format!(" --delay-at {}", quoted(function)));
+        text.push_str(&format!(" --delay-at {}", shell_word(function)));
     }
     if arguments.timed {
         text.push_str(" --timed");
@@ -445,7 +450,7 @@ fn kernel(arguments: &Explore) -> String {
     let mut path = |option: &str, path: &Path| {
         text.push_str(&format!(
             " {option} {}",
-            quoted(&path.display().to_string())
+            shell_word(&path.display().to_string())
         ));
     };
     for module in &arguments.insmod {
@@ -462,16 +467,6 @@ fn kernel(arguments: &Explore) -> String {
         text.push_str(" --debug-kernel");
     }
     text
-}
-
-/// A word for a shell.
-fn quoted(word: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./+:,=@%".contains(&byte);
-    if !word.is_empty() && word.bytes().all(is_plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }
 
 #[cfg(test)]
@@ -495,6 +490,7 @@ mod tests {
             shrunk: vec![worded("1.3 ms delay, of item a")],
             judgements: 2,
             same_again,
+            differs: (!same_again).then(|| "vm/console.log differs from line 3 on".to_owned()),
             trace_sha256: Some("c0ffee".to_owned()),
             shrunk_trace_sha256: Some("beef".to_owned()),
             folder: "out/seed-3".to_owned(),
@@ -549,7 +545,10 @@ Report: out/explore.json
     #[test]
     fn what_is_not_the_same_again_and_what_was_not_done_is_said() {
         let text = report(10, 9, vec![finding("fail", &[3], false)]).text();
-        assert!(text.contains("run again: NOT the same"), "{text}");
+        assert!(
+            text.contains("run again: NOT the same") && text.contains("vm/console.log differs"),
+            "{text}"
+        );
         let mut interrupted = report(4, 2, Vec::new());
         interrupted.not_looked_into = 1;
         let text = interrupted.text();
@@ -577,18 +576,6 @@ Report: out/explore.json
             (10, 8, Vec::new(), UNRESOLVED),
         ] {
             assert_eq!(report(done, passed, findings).exit_code(), code);
-        }
-    }
-
-    #[test]
-    fn words_are_for_a_shell() {
-        for (word, expected) in [
-            ("faults/set-up-race", "faults/set-up-race"),
-            ("a b", "'a b'"),
-            ("it's", r"'it'\''s'"),
-            ("", "''"),
-        ] {
-            assert_eq!(quoted(word), expected);
         }
     }
 }

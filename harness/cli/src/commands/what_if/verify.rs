@@ -18,7 +18,7 @@ use super::plan::Chosen;
 use crate::args::analysis::WhatIf;
 use crate::exit::Failure;
 use crate::output::Output;
-use crate::prepare::{self, Contents, NamedMachine};
+use crate::prepare::{self, Contents};
 use crate::project::Project;
 use crate::repetitions::Sameness;
 use crate::run_folder::{RunFolder, before};
@@ -49,15 +49,7 @@ pub(super) fn run(
     let project = Project::find()?;
     let (session, kbuild) = prepare::session(&project, Arc::clone(&interrupted))?;
     prepare::require(&session, &kbuild)?;
-    let machines = prepare::machines(&project, std::slice::from_ref(&scenario))?;
-    let machine = match machines.first() {
-        Some(NamedMachine::Ready(machine)) => machine,
-        Some(NamedMachine::Unsupported(machine)) => {
-            let message = anyhow!("{}: {}", machine.name, machine.unsupported);
-            return Err(Failure::usage(message));
-        }
-        None => return Err(Failure::setup(anyhow!("there is no machine"))),
-    };
+    let machine = prepare::machine_of(&project, &scenario)?;
     let tree = arguments.kernel.kernel_tree.as_deref();
     let output = Output::create(arguments.out.as_deref(), tree)?;
     let contents = Contents::of_scenarios(scenario.load, insmod::read(&[], &prepare::MODULES)?);
@@ -78,7 +70,7 @@ pub(super) fn run(
         .collect();
     let job = pipeline::Job {
         prepared: &prepared,
-        machine,
+        machine: &machine,
         scenario: &scenario,
         added: &[],
         repetition: Repetition::ONLY,
