@@ -4,6 +4,8 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use deferinit_protocol::{Capture, FW_CFG_PLAN, Message, Plan, VERSION};
@@ -18,6 +20,9 @@ const FILE_SYSTEMS: [(&str, &str); 5] = [
     ("debugfs", "/sys/kernel/debug"),
     ("tracefs", "/sys/kernel/tracing"),
 ];
+
+/// How long every CPU is idle before the machine is powered off.
+const LAST_REST: Duration = Duration::from_millis(2);
 
 /// Mounts what the agent reads and writes.
 pub(crate) fn mount_file_systems() -> Result<()> {
@@ -101,7 +106,12 @@ pub(crate) fn read_line(path: impl AsRef<Path>) -> Result<String> {
 
 /// Powers the machine off. Returns only if the kernel refuses; returning from PID 1 then panics the
 /// kernel, which the harness sees at once.
+///
+/// Every CPU is idle once before: it may have an interrupt of the result port left to handle. On the exact clock the CPUs of
+/// QEMU take turns, and one that waits for the end of that without a pause (`__synchronize_irq()`, `kernel/irq/manage.c`,
+/// Linux 7.3) may keep all turns to itself, for ever (`rr_cpu_thread_fn()`, `accel/tcg/tcg-accel-ops-rr.c`, QEMU 7.2).
 pub(crate) fn power_off() {
+    thread::sleep(LAST_REST);
     let Err(error) = reboot(RebootMode::RB_POWER_OFF);
     eprintln!("deferinit-agent: cannot power off: {error}");
 }
