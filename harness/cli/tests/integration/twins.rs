@@ -332,7 +332,7 @@ const TWINS: [(&str, &str, &str, &str); 96] = [
         "workqueue/system-queues",
         "queue: system-bh }",
         "queue: system-percpu, body: { fail: EIO } }",
-        "interval queued to started for bh, bh-highpri",
+        "interval queued to started for bh, bh-2, bh-3, bh-highpri",
     ),
     (
         "recipes/analysis-script",
