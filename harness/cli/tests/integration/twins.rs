@@ -330,8 +330,8 @@ const TWINS: [(&str, &str, &str, &str); 96] = [
     ),
     (
         "workqueue/system-queues",
-        "queue: system-bh }",
-        "queue: system-percpu, body: { fail: EIO } }",
+        "8ms, queue: system-bh }\n    - { name: bh-2, mode: delayed, delay: 12ms, queue: system-bh }\n    - { name: bh-3, mode: delayed, delay: 16ms, queue: system-bh }",
+        "8ms, queue: system-percpu }\n    - { name: bh-2, mode: delayed, delay: 12ms, queue: system-percpu }\n    - { name: bh-3, mode: delayed, delay: 16ms, queue: system-percpu }",
         "interval queued to started for bh, bh-2, bh-3, bh-highpri",
     ),
     (
